@@ -1,0 +1,175 @@
+"""tfdvae.random: known answers, independence of rows and streams, ranges, errors."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfdvae import random
+
+KOLMOGOROV = np.sqrt(
+    np.log(2e6) / 2
+)  # over sqrt(n): exceeded by chance once in 1e6 (Dvoretzky-Kiefer-Wolfowitz)
+
+
+@pytest.mark.parametrize(
+    ("key", "counter", "words"),
+    [
+        ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
+        ((0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
+        ((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3), (0xC4923A9C, 0x483DF7A0)),
+    ],
+)
+def test_threefry_known_answers(key, counter, words):
+    # The vectors that the authors' Random123 library distributes for threefry2x32, 20 rounds.
+    got = random.threefry_2x32(tf.constant([key], tf.uint32), tf.constant([counter], tf.uint32))
+    np.testing.assert_array_equal(got, [words])
+    assert got.dtype == tf.uint32
+
+
+def test_threefry_broadcasts():
+    keys = tf.constant([[[1, 2]], [[3, 4]], [[5, 6]]], tf.uint32)
+    counters = tf.constant([[0, 0], [1, 0]], tf.uint32)
+    words = random.threefry_2x32(keys, counters)
+    assert words.shape == [3, 2, 2]
+    np.testing.assert_array_equal(words[1, 1], random.threefry_2x32(keys[1, 0], counters[1]))
+
+
+@pytest.mark.parametrize("num_words", [1, 2, 7, 64])
+@pytest.mark.parametrize("function", [random.row_bits, random.row_uniform])
+def test_a_row_depends_on_its_own_seed_alone(function, num_words):
+    seeds = tf.constant([[1, 2], [3, 4], [1, 2], [-5, 2**31 - 1], [2, 1]])
+    rows = function(seeds, num_words).numpy()
+    assert rows.shape == (5, num_words)
+    for index in range(5):
+        np.testing.assert_array_equal(rows[index], function(seeds[index : index + 1], num_words)[0])
+    np.testing.assert_array_equal(rows[::-1], function(seeds[::-1], num_words))
+    np.testing.assert_array_equal(rows[0], rows[2])
+    assert len({row.tobytes() for row in rows}) == 4
+
+
+def test_a_longer_row_starts_as_a_shorter_one():
+    seeds = tf.constant([[1, 2], [3, 4]])
+    np.testing.assert_array_equal(random.row_bits(seeds, 10)[:, :5], random.row_bits(seeds, 5))
+
+
+def test_row_bits_of_unknown_batch_size():
+    function = tf.function(
+        lambda seeds: random.row_bits(seeds, 6), input_signature=[tf.TensorSpec([None, 2], tf.int32)]
+    )
+    seeds = tf.constant([[1, 2], [3, 4], [5, 6]])
+    np.testing.assert_array_equal(function(seeds), random.row_bits(seeds, 6))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "half_cell"), [(tf.float32, 2.0**-24), (tf.float64, 2.0**-32)], ids=["float32", "float64"]
+)
+def test_uniform_is_strictly_inside_the_unit_interval(monkeypatch, dtype, half_cell):
+    # The bits that give the smallest and the largest number.
+    monkeypatch.setattr(random, "bits", lambda shape, *, seed: tf.constant([0, -1]))
+    numbers = random.uniform([2], seed=0, dtype=dtype)
+    assert numbers.dtype == dtype
+    np.testing.assert_array_equal(numbers, [half_cell, 1 - half_cell])
+
+
+def test_row_uniform_is_strictly_inside_the_unit_interval(monkeypatch):
+    monkeypatch.setattr(
+        random, "row_bits", lambda seeds, num_words: tf.constant([[0, 0xFFFFFFFF]], tf.uint32)
+    )
+    np.testing.assert_array_equal(
+        random.row_uniform(tf.zeros([1, 2], tf.int32), 2), [[2.0**-24, 1 - 2.0**-24]]
+    )
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+def test_uniform_is_uniform(dtype):
+    count = 100_000
+    numbers = np.sort(random.uniform([count], seed=11, dtype=dtype))
+    assert np.abs(numbers - (np.arange(count) + 0.5) / count).max() < KOLMOGOROV / np.sqrt(count)
+
+
+def test_row_uniform_is_uniform_along_and_across_rows():
+    seeds = tf.stack([tf.range(1000), tf.zeros(1000, tf.int32)], axis=-1)
+    numbers = random.row_uniform(seeds, 20).numpy()
+    for sample in (numbers.ravel(), numbers[:, 0], random.row_uniform(seeds[:1], 1000).numpy().ravel()):
+        count = sample.size
+        distance = np.abs(np.sort(sample) - (np.arange(count) + 0.5) / count).max()
+        assert distance < KOLMOGOROV / np.sqrt(count)
+
+
+def test_same_seed_same_numbers_in_eager_graph_and_xla():
+    want = random.uniform([50], seed=[3, 4])
+    np.testing.assert_array_equal(want, random.uniform([50], seed=tf.constant([3, 4])))
+    for jit_compile in (False, True):
+        function = tf.function(lambda seed: random.uniform([50], seed=seed), jit_compile=jit_compile)
+        np.testing.assert_array_equal(function(tf.constant([3, 4])), want)
+    assert tf.reduce_any(random.uniform([50], seed=[3, 5]) != want)
+
+
+def test_bernoulli_frequencies_and_ends():
+    count = 50_000
+    probs = tf.tile(tf.constant([[0.0, 0.1, 0.5, 0.9, 1.0]]), [count, 1])
+    draws = random.bernoulli(probs, seed=2).numpy()
+    assert draws.dtype == np.float32
+    assert set(np.unique(draws)) == {0.0, 1.0}
+    means = draws.mean(0)
+    assert (means[0], means[4]) == (0.0, 1.0)
+    # Hoeffding, with probability 1e-6 of a false failure each.
+    assert np.abs(means - probs[0]).max() < KOLMOGOROV / np.sqrt(count)
+
+
+@pytest.mark.parametrize(
+    ("seed", "want"),
+    [
+        (0, [0, 0]),
+        (5, [5, 0]),
+        (np.int64(5), [5, 0]),
+        (2**32 + 7, [7, 1]),
+        (-1, [-1, -1]),
+        ((1, 2), [1, 2]),
+        ([1, -2], [1, -2]),
+        (np.array([1, 2]), [1, 2]),
+    ],
+)
+def test_as_seed(seed, want):
+    got = random.as_seed(seed)
+    assert got.dtype == tf.int32
+    np.testing.assert_array_equal(got, want)
+
+
+def test_as_seed_of_tensors():
+    np.testing.assert_array_equal(random.as_seed(tf.constant(5)), [5, 0])
+    np.testing.assert_array_equal(random.as_seed(tf.constant([5, 6], tf.int64)), [5, 6])
+
+
+@pytest.mark.parametrize("seed", [None, 1.5, True, [1, 2, 3], [1.0, 2.0], [[1, 2]], "seed"])
+def test_as_seed_refuses(seed):
+    with pytest.raises(ValueError, match=r"`seed` must be an integer or a pair of integers\. Received"):
+        random.as_seed(seed)
+
+
+def streams_differ(seeds):
+    words = {random.bits([4], seed=seed).numpy().tobytes() for seed in seeds}
+    return len(words) == len(seeds)
+
+
+def test_split_streams_differ():
+    parts = random.split(3, 5)
+    assert [part.shape for part in parts] == [[2]] * 5
+    salted = random.split(3, 5, salt="elbo") + random.split(3, 5, salt="prior")
+    assert streams_differ([random.as_seed(3), *parts, *salted, *random.split(4, 5)])
+
+
+def test_fold_in_streams_differ():
+    folded = [random.fold_in(3, step) for step in (*range(100), 2**31 - 1, 2**32 - 1)]
+    assert streams_differ([random.as_seed(3), random.as_seed([3, 1]), *random.split(3, 4), *folded])
+    assert streams_differ([random.fold_in(random.fold_in(3, 1), 2), random.fold_in(random.fold_in(3, 2), 1)])
+
+
+def test_split_and_fold_in_are_functions():
+    np.testing.assert_array_equal(
+        random.split([1, 2], 3, salt="a"), random.split(tf.constant([1, 2]), 3, salt="a")
+    )
+    graph = tf.function(lambda seed, step: random.fold_in(seed, step))
+    for dtype in (tf.int32, tf.int64):
+        got = graph(tf.constant([1, 2]), tf.constant(77, dtype))
+        np.testing.assert_array_equal(got, random.fold_in([1, 2], 77))

@@ -1,0 +1,7 @@
+"""Estimators of log Z of a restricted Boltzmann machine, all returning `LogPartitionEstimate`."""
+
+from tfdvae.boltzmann.log_partition.annealing import annealed_importance_sampling
+from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate
+from tfdvae.boltzmann.log_partition.exact import exact
+
+__all__ = ["LogPartitionEstimate", "annealed_importance_sampling", "exact"]

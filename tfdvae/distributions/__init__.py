@@ -1,0 +1,16 @@
+"""Continuous relaxations of Bernoulli variables, as TFP distributions."""
+
+from tfdvae.distributions.binary_concrete import BinaryConcrete
+from tfdvae.distributions.overlapping_exponential import OverlappingExponential
+from tfdvae.distributions.overlapping_logistic import OverlappingLogistic
+from tfdvae.distributions.smoothed_bernoulli import RelaxedBernoulli, SmoothedBernoulli
+from tfdvae.distributions.spike_and_exponential import SpikeAndExponential
+
+__all__ = [
+    "BinaryConcrete",
+    "OverlappingExponential",
+    "OverlappingLogistic",
+    "RelaxedBernoulli",
+    "SmoothedBernoulli",
+    "SpikeAndExponential",
+]

@@ -1,0 +1,171 @@
+"""The smoothing transformations as one Keras layer."""
+
+from numbers import Real
+
+import keras
+import tensorflow as tf
+
+from tfdvae import random
+from tfdvae.distributions import (
+    BinaryConcrete,
+    OverlappingExponential,
+    OverlappingLogistic,
+    SpikeAndExponential,
+)
+from tfdvae.distributions.smoothed_bernoulli import RelaxedBernoulli
+
+# name -> (distribution, required parameters, optional parameters)
+_SMOOTHINGS = {
+    "overlapping_exponential": (OverlappingExponential, ("beta",), ()),
+    "overlapping_logistic": (OverlappingLogistic, ("scale",), ("loc0", "loc1")),
+    "spike_and_exponential": (SpikeAndExponential, ("beta",), ()),
+    "binary_concrete": (BinaryConcrete, ("temperature",), ()),
+}
+
+
+@keras.saving.register_keras_serializable(package="tfdvae")
+class Smoothing(keras.layers.Layer):
+    """Draws smoothed binary variables in training, and binary ones otherwise.
+
+    ```python
+    decay = keras.optimizers.schedules.PolynomialDecay(5.0, decay_steps=10_000, end_learning_rate=8.0)
+    smoothing = Smoothing("overlapping_exponential", beta=decay)
+    zeta = smoothing(logits, seed=seed, training=True, step=step)
+    q = smoothing.distribution(logits, step=step)
+    ```
+
+    One seed serves both modes: the same uniform rho is pushed through the quantile function of the
+    smoothed law or of its binary limit, so that the two agree as the smoothing is removed.
+
+    The layer has no weights and no state. Logits in half precision are cast to float32.
+
+    Args:
+      smoothing: "overlapping_exponential" (parameter `beta`), "overlapping_logistic" (`scale`, and
+        `loc0`, `loc1` if not 0 and 1), "spike_and_exponential" (`beta`) or "binary_concrete"
+        (`temperature`).
+      name: name of the layer.
+      trainable: as in `keras.layers.Layer`; without effect, as there are no weights.
+      dtype: as in `keras.layers.Layer`; the result has the dtype of the logits.
+      **parameters: each a number, or a `keras.optimizers.schedules.LearningRateSchedule` of the step.
+
+    Call arguments:
+      logits: log-odds of z = 1; float tensor, any shape.
+      seed: two int32 words, or an int (see `tfdvae.random`).
+      training: whether to smooth.
+      step: integer at which schedules are evaluated.
+
+    Input shape:
+      Any.
+
+    Output shape:
+      That of `logits`. In training zeta, in the support of the smoothing; otherwise z in {0, 1}.
+
+    Raises:
+      ValueError: if the smoothing is unknown, or a parameter is missing, unknown or out of range.
+    """
+
+    def __init__(self, smoothing: str, *, name=None, trainable=True, dtype=None, **parameters):
+        super().__init__(name=name, trainable=trainable, dtype=dtype, autocast=False)
+        if smoothing not in _SMOOTHINGS:
+            raise ValueError(f"`smoothing` must be one of {sorted(_SMOOTHINGS)}. Received: {smoothing!r}")
+        self.smoothing = smoothing
+        self.distribution_class, required, optional = _SMOOTHINGS[smoothing]
+        for parameter in required:
+            if parameter not in parameters:
+                raise ValueError(
+                    f"The smoothing {smoothing!r} needs the parameter `{parameter}`. Received: {parameters}"
+                )
+        for parameter, value in parameters.items():
+            if parameter not in required + optional:
+                raise ValueError(
+                    f"The smoothing {smoothing!r} has the parameters {[*required, *optional]}. "
+                    f"Received: {parameter}={value!r}"
+                )
+            if not _is_schedule(value) and (isinstance(value, bool) or not isinstance(value, Real)):
+                raise ValueError(
+                    f"`{parameter}` must be a number or a keras.optimizers.schedules.LearningRateSchedule. "
+                    f"Received: {parameter}={value!r}"
+                )
+        self._parameters = {
+            parameter: value if _is_schedule(value) else float(value)
+            for parameter, value in parameters.items()
+        }
+        with tf.init_scope():
+            # The distribution checks the ranges of its parameters.
+            self.distribution(tf.zeros([]))
+        self.built = True
+
+    @property
+    def has_density(self) -> bool:
+        """Whether the distribution defines `log_prob`."""
+        return self.distribution_class.has_density
+
+    @property
+    def has_density_ratio(self) -> bool:
+        """Whether the distribution defines `log_density_ratio` and `posterior_logits`."""
+        return self.distribution_class.has_density_ratio
+
+    @property
+    def has_posterior(self) -> bool:
+        """Whether the distribution defines `posterior_probs`."""
+        return self.distribution_class.has_posterior
+
+    def parameter(self, step=0) -> dict[str, float | tf.Tensor]:
+        """The parameters at a step: floats, and scalar tensors where there is a schedule."""
+        return {
+            name: tf.convert_to_tensor(value(step)) if _is_schedule(value) else value
+            for name, value in self._parameters.items()
+        }
+
+    def distribution(self, logits, step=0) -> RelaxedBernoulli:
+        """The smoothed law of the variables with these logits, with the parameters of that step."""
+        logits = _at_least_float32(logits)
+        parameters = {
+            name: tf.cast(value, logits.dtype) if tf.is_tensor(value) else value
+            for name, value in self.parameter(step).items()
+        }
+        return self.distribution_class(logits=logits, **parameters)
+
+    def call(self, logits, *, seed, training=None, step=0):
+        """Draws zeta (in training) or z; see the class."""
+        logits = _at_least_float32(logits)
+        rho = random.uniform(tf.shape(logits), seed=seed, dtype=logits.dtype)
+        if training:
+            return self.distribution(logits, step).quantile(rho)
+        return tf.cast(rho > tf.sigmoid(-logits), logits.dtype)
+
+    def compute_output_spec(self, logits, *, seed=None, training=None, step=0):
+        """The shape of the logits; float32, or float64 if they are."""
+        dtype = "float64" if keras.backend.standardize_dtype(logits.dtype) == "float64" else "float32"
+        return keras.KerasTensor(logits.shape, dtype)
+
+    def get_config(self):
+        """The constructor's arguments, schedules serialized."""
+        config = super().get_config()
+        config.pop("autocast", None)
+        parameters = {
+            name: keras.saving.serialize_keras_object(value) if _is_schedule(value) else value
+            for name, value in self._parameters.items()
+        }
+        return {**config, "smoothing": self.smoothing, **parameters}
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuilds the layer, schedules included."""
+        _, required, optional = _SMOOTHINGS.get(config.get("smoothing"), (None, (), ()))
+        config = {
+            name: keras.saving.deserialize_keras_object(value)
+            if name in required + optional and isinstance(value, dict)
+            else value
+            for name, value in config.items()
+        }
+        return super().from_config(config)
+
+
+def _is_schedule(value) -> bool:
+    return isinstance(value, keras.optimizers.schedules.LearningRateSchedule)
+
+
+def _at_least_float32(logits) -> tf.Tensor:
+    logits = tf.convert_to_tensor(logits)
+    return tf.cast(logits, tf.float32) if logits.dtype.size < 4 else logits

@@ -1,0 +1,249 @@
+"""Fully connected discrete VAE (Vahdat et al. (2018), sections 3 to 5, 7.1 and 7.2)."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfdvae import numerics, random
+from tfdvae.boltzmann import PersistentChains
+from tfdvae.layers import DenseStack, Smoothing
+from tfdvae.models.base import DiscreteVAE, ElboTerms
+from tfdvae.models.priors import BernoulliPrior, BoltzmannPrior, NormalPrior
+
+PRIORS = ("rbm", "bernoulli", "normal")
+BOUNDS = ("joint", "marginal")
+NETWORKS = {"linear": (), "nonlinear": (200, 200)}
+
+
+class Latents(NamedTuple):
+    """`groups`: a list with one tensor a latent group, `[batch, units]`."""
+
+    groups: list[tf.Tensor]
+
+
+@keras.saving.register_keras_serializable(package="tfdvae")
+class DVAE(DiscreteVAE):
+    """x -> q(z_1 | x), q(z_2 | x, zeta_1), ... and p(z), p(x | zeta_1, ..., zeta_L).
+
+    Args:
+      image_shape: `(height, width, channels)`; pixels are binary (factorial Bernoulli likelihood).
+      latent_units: units of each latent group, an integer or a sequence.
+      network: `"linear"`, `"nonlinear"` (two tanh layers of 200 units with batch normalization, for
+        encoder, decoder and directed prior alike), or a sequence of hidden widths.
+      prior: `"rbm"`, `"bernoulli"` (directed, p(z_i | zeta_<i)) or `"normal"` (continuous baseline).
+      bound: of the directed binary prior, `"joint"` (eq. 4) or `"marginal"` (eq. 5).
+      smoothing: a `Smoothing` layer; by default the overlapping exponential with beta 8.
+      sides: of the RBM, for each group `"left"`, `"right"` or `"split"`; by default a single group is
+        split and of several the first half is left.
+      kl_factor: factor of the KL in training, a number or a schedule of the step.
+      data_mean: mean training image; centres the encoder's input and sets the decoder's output bias.
+      weight_decay: L2 factor on the kernels of the networks.
+      batch_normalization: whether the hidden layers are normalized.
+      batch_normalization_momentum: of the moving averages.
+      num_chains: persistent chains of one replica (RBM prior).
+      num_sweeps: block-Gibbs sweeps a parameter update (RBM prior).
+      seed: base seed of training and of evaluation through Keras.
+
+    Raises:
+      ValueError: for unknown names, empty sides, and combinations that have no valid bound.
+    """
+
+    def __init__(
+        self,
+        image_shape=(28, 28, 1),
+        latent_units=(200,),
+        network="nonlinear",
+        prior="rbm",
+        bound="joint",
+        smoothing=None,
+        sides=None,
+        kl_factor=1.0,
+        data_mean=None,
+        weight_decay=0.0,
+        batch_normalization=True,
+        batch_normalization_momentum=0.99,
+        num_chains=100,
+        num_sweeps=40,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(image_shape=image_shape, kl_factor=kl_factor, seed=seed, **kwargs)
+        latent_units = (latent_units,) if isinstance(latent_units, int) else latent_units
+        self.latent_units = tuple(int(n) for n in latent_units)
+        if not self.latent_units or min(self.latent_units) < 1:
+            raise ValueError(
+                f"`latent_units` must be positive integers. Received: latent_units={latent_units!r}"
+            )
+        self.network = network if isinstance(network, str) else tuple(int(n) for n in network)
+        if isinstance(network, str) and network not in NETWORKS:
+            raise ValueError(
+                f"`network` must be one of {tuple(NETWORKS)} or hidden widths. Received: network={network!r}"
+            )
+        self.prior_name, self.bound, self.sides = prior, bound, sides
+        self.smoothing = smoothing or Smoothing("overlapping_exponential", beta=8.0)
+        self._check_bound()
+        self.weight_decay = float(weight_decay)
+        self.batch_normalization = bool(batch_normalization)
+        self.batch_normalization_momentum = float(batch_normalization_momentum)
+        self.num_chains, self.num_sweeps = num_chains, num_sweeps
+
+        hidden = {
+            "hidden_units": NETWORKS.get(self.network, self.network),
+            "weight_decay": self.weight_decay,
+            "batch_normalization": self.batch_normalization,
+            "batch_normalization_momentum": self.batch_normalization_momentum,
+        }
+        if prior == "rbm":
+            self.prior = BoltzmannPrior(self.latent_units, sides, name="prior")
+            self.negative_phase = PersistentChains(self.prior.rbm, num_chains, num_sweeps, name="chains")
+        elif prior == "bernoulli":
+            self.prior = BernoulliPrior(self.latent_units, bound, self.smoothing, hidden, name="prior")
+        else:
+            self.prior = NormalPrior(self.latent_units, hidden, name="prior")
+        pixels = int(np.prod(self.image_shape))
+        parameters = 2 if prior == "normal" else 1
+        self.encoders = [
+            DenseStack((pixels, *self.latent_units[:i]), parameters * n, name=f"encoder_{i}", **hidden)
+            for i, n in enumerate(self.latent_units)
+        ]
+        self.decoder = DenseStack(self.latent_units, pixels, name="decoder", **hidden)
+        self.data_mean = self.add_weight(
+            shape=(pixels,), initializer="zeros", trainable=False, name="data_mean"
+        )
+        if data_mean is not None:
+            self._set_data_mean(np.asarray(data_mean, np.float32))
+        self._finish_init()
+
+    def _check_bound(self):
+        prior, bound, smoothing = self.prior_name, self.bound, self.smoothing
+        if prior not in PRIORS:
+            raise ValueError(f"`prior` must be one of {PRIORS}. Received: prior={prior!r}")
+        if bound not in BOUNDS:
+            raise ValueError(f"`bound` must be one of {BOUNDS}. Received: bound={bound!r}")
+        if prior == "bernoulli" and bound == "marginal" and not smoothing.has_density:
+            raise ValueError(
+                f"The marginal bound needs a density of zeta, and the mixed law of {smoothing.smoothing!r} has none "
+                '(its reparameterized gradient would miss the spike). Use bound="joint"'
+            )
+        if (prior == "rbm" or (prior == "bernoulli" and bound == "joint")) and not smoothing.has_posterior:
+            raise ValueError(
+                f"With {smoothing.smoothing!r}, z is a function of zeta whose law given z depends on x: the joint "
+                'and the Boltzmann bounds do not apply. Use prior="bernoulli" with bound="marginal", or '
+                "another smoothing"
+            )
+
+    def _set_data_mean(self, data_mean):
+        if data_mean.size != self.data_mean.shape[0] or not np.all((data_mean >= 0) & (data_mean <= 1)):
+            raise ValueError(
+                f"`data_mean` must be an image of shape {self.image_shape} with values in [0, 1]. Received: shape "
+                f"{data_mean.shape}, range {data_mean.min()} to {data_mean.max()}"
+            )
+        data_mean = data_mean.reshape(-1)
+        self.data_mean.assign(data_mean)
+        # Clipped as in Tucker et al. (2017): a pixel that is never set must not start at -inf.
+        clipped = np.clip(data_mean, 1e-3, 1 - 1e-3)
+        self.decoder.output_bias.assign(np.log(clipped) - np.log1p(-clipped))
+
+    # --- the model ---
+
+    def infer(self, x, *, seed, limit, training=False, num_samples=None) -> list:
+        """q(z_i | x, zeta_<i) group by group, each with a sample; see `posteriors`."""
+        centred = tf.reshape(x, [-1, self.data_mean.shape[0]]) - self.data_mean
+        posteriors = []
+        for encoder, s in zip(self.encoders, random.split(seed, len(self.encoders)), strict=True):
+            parameters = encoder([centred, *(p.value for p in posteriors)], training=training)
+            posteriors.append(
+                self.prior.posterior.draw(
+                    parameters, self.smoothing, seed=s, step=self.step, limit=limit, num_samples=num_samples
+                )
+            )
+        return posteriors
+
+    def reconstruction(self, x, values, training=False) -> tf.Tensor:
+        """log p(x | zeta), shape `[..., batch]`."""
+        logits = self.decoder(values, training=training)
+        pixels = tf.reshape(x, [-1, self.data_mean.shape[0]])
+        return tf.reduce_sum(numerics.bernoulli_log_prob(pixels, logits), axis=-1)
+
+    def latent_terms(self, x, *, seed, limit, training) -> ElboTerms:
+        """Reconstruction and KL (without log Z) of one sample for each image."""
+        posteriors = self.infer(x, seed=seed, limit=limit, training=training)
+        reconstruction = self.reconstruction(x, [p.value for p in posteriors], training)
+        kl = self.prior.kl_per_group(posteriors, step=self.step, training=training)
+        return ElboTerms(reconstruction, kl, tf.constant(0.0))
+
+    def log_weights(self, x, num_samples, *, seed, limit="binary") -> tf.Tensor:
+        """Unnormalized log p*(x, z) - log q(z | x) (without log Z), `[num_samples, batch]`, in nats."""
+        x = self._check_images(x)
+        self._check_limit(limit)
+        seed_q, seed_z = random.split(seed, salt="log_weights")
+        posteriors = self.infer(x, seed=seed_q, limit=limit, num_samples=num_samples)
+        log_likelihood = self.reconstruction(x, [p.value for p in posteriors])
+        return log_likelihood + self.prior.log_ratio(posteriors, step=self.step, seed=seed_z)
+
+    def posterior_means(self, x, *, seed) -> list[tf.Tensor]:
+        """E[z_i | x, z_<i] (or of h_i) for one sample of the earlier groups: what `active_units` looks at."""
+        posteriors = self.infer(self._check_images(x), seed=seed, limit="binary")
+        return [p.mean for p in posteriors]
+
+    # --- images and latents ---
+
+    def encode(self, x, *, seed) -> Latents:
+        """One sample of the binary (or normal) latents for each image."""
+        return Latents([p.value for p in self.infer(self._check_images(x), seed=seed, limit="binary")])
+
+    def decode(self, latents, *, seed, mean=False) -> tf.Tensor:
+        """Images given latents, `[batch, height, width, channels]`: samples, or their means."""
+        logits = self.decoder(list(latents.groups), training=False)
+        probs = tf.sigmoid(logits)
+        images = probs if mean else random.bernoulli(probs, seed=seed)
+        return tf.reshape(images, [-1, *self.image_shape])
+
+    def sample(self, num_samples, *, seed, mean=False, num_sweeps=200) -> tf.Tensor:
+        """Images from the prior: samples in {0, 1}, or their conditional means if `mean`.
+
+        With an RBM, chains start at random members of the persistent chains and run `num_sweeps` sweeps.
+        """
+        if num_samples < 1:
+            raise ValueError(f"`num_samples` must be at least 1. Received: num_samples={num_samples}")
+        seed_prior, seed_x = random.split(seed, salt="sample")
+        groups = self.prior.sample(
+            num_samples, seed=seed_prior, chains=self.negative_phase, num_sweeps=num_sweeps
+        )
+        return self.decode(Latents(groups), seed=seed_x, mean=mean)
+
+    def reconstruct(self, x, *, seed, mean=False) -> tf.Tensor:
+        """Images decoded from one posterior sample: samples in {0, 1}, or means."""
+        seed_q, seed_x = random.split(seed, salt="reconstruct")
+        return self.decode(self.encode(x, seed=seed_q), seed=seed_x, mean=mean)
+
+    def call(self, x, training=False):
+        """Mean reconstructions from one posterior sample (seeded by the model's own seed)."""
+        del training
+        return self.reconstruct(x, seed=self.seed, mean=True)
+
+    def get_config(self):
+        """Returns the configuration; the data mean is a weight."""
+        return {
+            **super().get_config(),
+            "latent_units": self.latent_units,
+            "network": self.network,
+            "prior": self.prior_name,
+            "bound": self.bound,
+            "smoothing": keras.saving.serialize_keras_object(self.smoothing),
+            "sides": self.sides,
+            "weight_decay": self.weight_decay,
+            "batch_normalization": self.batch_normalization,
+            "batch_normalization_momentum": self.batch_normalization_momentum,
+            "num_chains": self.num_chains,
+            "num_sweeps": self.num_sweeps,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Builds the model from `get_config`'s result."""
+        config = dict(config)
+        config["smoothing"] = keras.saving.deserialize_keras_object(config["smoothing"])
+        return cls(**config)

@@ -1,0 +1,42 @@
+"""Schedules: pure functions of the step.
+
+A schedule is a number, or any `keras.optimizers.schedules.LearningRateSchedule` (Keras' own serve for
+KL factors and smoothing parameters as well as for learning rates). Holding no state, they survive
+`steps_per_execution`, checkpoints and resuming.
+"""
+
+import keras
+import tensorflow as tf
+
+Schedule = float | keras.optimizers.schedules.LearningRateSchedule
+
+
+def linear(initial: float, final: float, num_steps: int) -> Schedule:
+    """Goes linearly from `initial` at step 0 to `final` at `num_steps`, and stays there."""
+    if num_steps < 1:
+        raise ValueError(f"`num_steps` must be at least 1. Received: num_steps={num_steps}")
+    return keras.optimizers.schedules.PolynomialDecay(
+        float(initial), int(num_steps), end_learning_rate=float(final), power=1.0
+    )
+
+
+def piecewise_constant(boundaries, values) -> Schedule:
+    """`values[i]` up to and including step `boundaries[i]`, the last value afterwards."""
+    return keras.optimizers.schedules.PiecewiseConstantDecay(
+        [int(b) for b in boundaries], [float(v) for v in values]
+    )
+
+
+def value_at(schedule: Schedule, step) -> tf.Tensor:
+    """The schedule's value at `step`, a float32 scalar."""
+    return tf.cast(schedule(step) if callable(schedule) else schedule, tf.float32)
+
+
+def serialize(schedule: Schedule):
+    """A JSON-able form of a schedule, for `get_config`."""
+    return keras.saving.serialize_keras_object(schedule) if callable(schedule) else float(schedule)
+
+
+def deserialize(config) -> Schedule:
+    """The inverse of `serialize`; numbers and schedules pass through."""
+    return keras.saving.deserialize_keras_object(config) if isinstance(config, dict) else config

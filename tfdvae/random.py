@@ -1,0 +1,131 @@
+"""Stateless random numbers: every draw is a function of an explicit seed.
+
+A seed is an int32 tensor of shape `[2]`. Nothing here reads or changes global state, so two
+computations with the same seeds agree bit for bit on one machine. Seeds are derived from one
+another by `split` (several purposes) and `fold_in` (a counter: step, replica, chunk). A salt keeps
+the streams of two functions apart even when both are handed the same seed.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+Seed = tf.Tensor
+
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARITY = 0x1BD11BDA
+_FOLD = 0x5BD1E995
+
+
+def as_seed(seed: int | Sequence[int] | tf.Tensor) -> Seed:
+    """Returns `seed` (an int, or two ints) as an int32 tensor of shape `[2]`.
+
+    Raises:
+      ValueError: if `seed` is neither one nor two integers, or is `None`.
+    """
+    if isinstance(seed, bool | float) or seed is None:
+        raise ValueError(f"`seed` must be an integer or a pair of integers. Received: seed={seed!r}")
+    if isinstance(seed, int | np.integer):
+        seed = int(seed) & 0xFFFFFFFFFFFFFFFF
+        halves = np.array([seed & 0xFFFFFFFF, seed >> 32], np.uint32)
+        return tf.constant(halves.view(np.int32))
+    seed = tf.convert_to_tensor(seed)
+    if not seed.dtype.is_integer or seed.shape.rank not in (0, 1) or seed.shape[-1:] not in ([], [2]):
+        raise ValueError(
+            "`seed` must be an integer or a pair of integers. Received: "
+            f"a tensor of shape {seed.shape} and dtype {seed.dtype.name}"
+        )
+    if seed.shape.rank == 0:
+        seed = tf.stack([seed, tf.zeros_like(seed)])
+    return tf.cast(seed, tf.int32)
+
+
+def split(seed, n: int = 2, *, salt: str = "") -> list[Seed]:
+    """Splits a seed into a list of `n` independent ones; another `salt` gives other ones."""
+    if salt:
+        seed = fold_in(seed, int.from_bytes(hashlib.sha256(salt.encode()).digest()[:4], "little"))
+    return tf.unstack(tf.random.split(as_seed(seed), n))
+
+
+def fold_in(seed, data) -> Seed:
+    """Returns a new seed from `seed` and one integer (a step, a replica's number, a chunk)."""
+    if isinstance(data, int | np.integer):
+        data = np.array(int(data) & 0xFFFFFFFF, np.uint32).view(np.int32)
+    # The counter enters the key of the generator, and the first word keeps it apart from `split`.
+    key = tf.bitwise.bitwise_xor(as_seed(seed), tf.stack([_FOLD, tf.cast(data, tf.int32)]))
+    return bits([2], seed=key)
+
+
+def bits(shape, *, seed) -> tf.Tensor:
+    """Uniform random 32-bit integers, int32, from the framework's counter-based generator."""
+    return tf.random.stateless_uniform(shape, as_seed(seed), minval=None, maxval=None, dtype=tf.int32)
+
+
+def uniform(shape, *, seed, dtype=tf.float32) -> tf.Tensor:
+    """Uniform numbers strictly inside (0, 1): the midpoints of 2**23 (float64: 2**31) equal cells.
+
+    Neither 0 nor 1 is ever drawn, so that a quantile of the result is finite. Made from integer
+    bits, which agree with and without XLA (float draws do not).
+    """
+    dtype = tf.as_dtype(dtype)
+    # 23 and 31 bits: with the half cell added, the midpoint is still exact in the dtype.
+    num_bits = 31 if dtype == tf.float64 else 23
+    cells = tf.bitwise.right_shift(tf.bitcast(bits(shape, seed=seed), tf.uint32), np.uint32(32 - num_bits))
+    return (tf.cast(tf.bitcast(cells, tf.int32), dtype) + 0.5) * 2.0**-num_bits
+
+
+def bernoulli(probs, *, seed) -> tf.Tensor:
+    """Independent binary draws in {0, 1} with the given probabilities, shape and dtype of `probs`."""
+    probs = tf.convert_to_tensor(probs)
+    return tf.cast(uniform(tf.shape(probs), seed=seed, dtype=probs.dtype) < probs, probs.dtype)
+
+
+def threefry_2x32(keys: tf.Tensor, counters: tf.Tensor) -> tf.Tensor:
+    """Threefry-2x32 with 20 rounds (Salmon et al., 2011), elementwise over the leading dimensions.
+
+    Args:
+      keys: uint32, shape `[..., 2]`.
+      counters: uint32, shape `[..., 2]`, broadcast against `keys`.
+
+    Returns:
+      Random words, uint32, the broadcast shape `[..., 2]`.
+    """
+    key0, key1 = tf.unstack(keys, axis=-1)
+    schedule = (key0, key1, tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(key0, key1), np.uint32(_PARITY)))
+    x0, x1 = tf.unstack(counters, axis=-1)
+    x0, x1 = x0 + schedule[0], x1 + schedule[1]
+    for group in range(5):
+        for rotation in _ROTATIONS[group % 2]:
+            x0 = x0 + x1
+            x1 = tf.bitwise.bitwise_or(
+                tf.bitwise.left_shift(x1, np.uint32(rotation)),
+                tf.bitwise.right_shift(x1, np.uint32(32 - rotation)),
+            )
+            x1 = tf.bitwise.bitwise_xor(x1, x0)
+        x0 = x0 + schedule[(group + 1) % 3]
+        x1 = x1 + schedule[(group + 2) % 3] + np.uint32(group + 1)
+    return tf.stack([x0, x1], axis=-1)
+
+
+def row_bits(seeds: tf.Tensor, num_words: int) -> tf.Tensor:
+    """A stream of its own for every row: row `i` depends on `seeds[i]` alone, whatever the batch.
+
+    Args:
+      seeds: int32, shape `[batch, 2]`.
+      num_words: words drawn for each row.
+
+    Returns:
+      Random 32-bit words, uint32, shape `[batch, num_words]`.
+    """
+    blocks = (num_words + 1) // 2
+    counters = tf.stack([tf.range(blocks), tf.zeros(blocks, tf.int32)], axis=-1)
+    words = threefry_2x32(tf.bitcast(seeds, tf.uint32)[:, tf.newaxis, :], tf.bitcast(counters, tf.uint32))
+    return tf.reshape(words, [-1, 2 * blocks])[:, :num_words]
+
+
+def row_uniform(seeds: tf.Tensor, num_words: int) -> tf.Tensor:
+    """`row_bits` as float32 midpoints strictly inside (0, 1), shape `[batch, num_words]`."""
+    cells = tf.bitwise.right_shift(row_bits(seeds, num_words), np.uint32(9))
+    return (tf.cast(tf.bitcast(cells, tf.int32), tf.float32) + 0.5) * 2.0**-23

@@ -1,0 +1,1 @@
+"""Programs: train, evaluate, sample. Thin; everything they do is in `tfdvae`."""
