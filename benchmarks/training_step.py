@@ -26,7 +26,7 @@ from tfdvae.layers import Smoothing
 from tfdvae.models import DVAE
 
 BATCH, PIXELS, UNITS, HIDDEN, SWEEPS = 100, 784, 200, 200, 40
-RANDOM_BITS_A_UNIT = 32
+RANDOM_BITS_A_UNIT = 16
 
 
 def images():

@@ -120,9 +120,10 @@ class MetricsLog(keras.callbacks.Callback):
             row[name] = float(value)
         row["learning_rate"] = float(model.optimizer.learning_rate)
         if model.rbm is not None:
-            value, error = model._log_partition_values.numpy()[:2]
-            row |= {"log_partition_estimate": float(value), "log_partition_error": float(error)}
-            row["log_partition_step"] = model.log_partition_step
+            estimate = model.stored_log_partition.estimate
+            row["log_partition_estimate"] = estimate.value
+            row["log_partition_error"] = estimate.standard_error
+            row["log_partition_step"] = model.stored_log_partition.step
         return row
 
 

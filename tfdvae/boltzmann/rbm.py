@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfdvae.boltzmann._validation import finite, positive_integer
+
 
 class RBMParameters(NamedTuple):
     """`left_bias [left]`, `right_bias [right]`, `coupling [left, right]`: what the pure kernels take."""
@@ -33,18 +35,23 @@ class RestrictedBoltzmannMachine(keras.layers.Layer):
     def __init__(self, left_units, right_units, coupling_initializer=None, **kwargs):
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
-        for name, units in (("left_units", left_units), ("right_units", right_units)):
-            if isinstance(units, bool) or not isinstance(units, int | np.integer) or units < 1:
-                raise ValueError(f"`{name}` must be a positive integer. Received: {name}={units!r}")
-        self.left_units = int(left_units)
-        self.right_units = int(right_units)
+        self.left_units = positive_integer("left_units", left_units)
+        self.right_units = positive_integer("right_units", right_units)
         self.coupling_initializer = keras.initializers.get(
             coupling_initializer or keras.initializers.RandomNormal(stddev=0.01, seed=0)
         )
-        self.left_bias = self.add_weight(shape=(self.left_units,), initializer="zeros", name="left_bias")
-        self.right_bias = self.add_weight(shape=(self.right_units,), initializer="zeros", name="right_bias")
+        # Without autocast: a model that computes in half precision would read the weights in it.
+        self.left_bias = self.add_weight(
+            shape=(self.left_units,), initializer="zeros", name="left_bias", autocast=False
+        )
+        self.right_bias = self.add_weight(
+            shape=(self.right_units,), initializer="zeros", name="right_bias", autocast=False
+        )
         self.coupling = self.add_weight(
-            shape=(self.left_units, self.right_units), initializer=self.coupling_initializer, name="coupling"
+            shape=(self.left_units, self.right_units),
+            initializer=self.coupling_initializer,
+            name="coupling",
+            autocast=False,
         )
         self.built = True
 
@@ -66,10 +73,7 @@ class RestrictedBoltzmannMachine(keras.layers.Layer):
                 f"left_bias {left_bias.shape}, right_bias {right_bias.shape}, coupling {coupling.shape}"
             )
         for name, values in (("left_bias", left_bias), ("right_bias", right_bias), ("coupling", coupling)):
-            if not np.all(np.isfinite(values)):
-                raise ValueError(
-                    f"`{name}` must be finite. Received {np.sum(~np.isfinite(values))} NaN or infinite values"
-                )
+            finite(name, values)
         machine = cls(len(left_bias), len(right_bias), **kwargs)
         machine.set_weights([left_bias, right_bias, coupling])
         return machine
@@ -77,26 +81,38 @@ class RestrictedBoltzmannMachine(keras.layers.Layer):
     @property
     def parameters(self) -> RBMParameters:
         """The weights as tensors, as the pure kernels take them."""
-        return RBMParameters(*(tf.convert_to_tensor(w) for w in (self.left_bias, self.right_bias, self.coupling)))
+        return RBMParameters(
+            *(tf.convert_to_tensor(w) for w in (self.left_bias, self.right_bias, self.coupling))
+        )
 
     def energy(self, left, right) -> tf.Tensor:
-        """E(left, right) of `left [..., left]`, `right [..., right]`; returns shape `[...]`, in nats."""
-        interaction = tf.reduce_sum(tf.linalg.matmul(left, self.coupling) * right, axis=-1)
-        return -tf.linalg.matvec(left, self.left_bias) - tf.linalg.matvec(right, self.right_bias) - interaction
+        """E(left, right) of `left [..., left]`, `right [..., right]`; returns shape `[...]`, in nats.
+
+        Linear in each side, which may hold probabilities in place of states (mean-field energies).
+        """
+        left, right = self._states(left), self._states(right)
+        # The logits of the right side hold its biases and the coupling.
+        right_part = tf.reduce_sum(self.right_logits(left) * right, axis=-1)
+        return -tf.tensordot(left, self.parameters.left_bias, 1) - right_part
 
     def left_logits(self, right) -> tf.Tensor:
         """Logits of p(left | right); `right [..., right]` gives `[..., left]`."""
-        return tf.linalg.matmul(right, self.coupling, transpose_b=True) + self.left_bias
+        left_bias, _, coupling = self.parameters
+        return tf.tensordot(self._states(right), tf.transpose(coupling), 1) + left_bias
 
     def right_logits(self, left) -> tf.Tensor:
         """Logits of p(right | left); `left [..., left]` gives `[..., right]`."""
-        return tf.linalg.matmul(left, self.coupling) + self.right_bias
+        _, right_bias, coupling = self.parameters
+        return tf.tensordot(self._states(left), coupling, 1) + right_bias
 
     def free_energy(self, left) -> tf.Tensor:
         """-log sum_right exp(-E(left, right)) of `left [..., left]`; returns shape `[...]`, in nats."""
-        return -tf.linalg.matvec(left, self.left_bias) - tf.reduce_sum(
-            tf.nn.softplus(self.right_logits(left)), axis=-1
-        )
+        left = self._states(left)
+        hidden = tf.reduce_sum(tf.nn.softplus(self.right_logits(left)), axis=-1)
+        return -tf.tensordot(left, self.parameters.left_bias, 1) - hidden
+
+    def _states(self, states):
+        return tf.cast(states, self.coupling.dtype)
 
     def call(self, left, right):
         """Returns the energy."""

@@ -72,7 +72,7 @@ class Benchmark(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             downloaded = dl_manager.download({file.name: file.url for file in facts.files})
             paths = {name: Path(path) for name, path in downloaded.items()}
         splits = sources.read(facts, paths)
-        self.info.metadata["checksums"] = sources.content_checksums(facts, paths)
+        self.info.metadata["checksums"] = sources.checksums(facts, paths)
         return {_TFDS_SPLITS[split]: self._generate_examples(examples) for split, examples in splits.items()}
 
     def _generate_examples(self, examples: Examples) -> Iterator[tuple[int, dict]]:
@@ -91,6 +91,11 @@ class Benchmark(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 download_config=tfds.download.DownloadConfig(try_download_gcs=False),
                 file_format="tfrecord",
             )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the records are there (`is_prepared` logs a warning where they are not)."""
+        return self.data_path.exists()
 
     def split_sizes(self) -> dict[str, int]:
         """Number of prepared images of each split."""

@@ -26,12 +26,6 @@ class Examples(NamedTuple):
     labels: np.ndarray | None = None
 
 
-def is_gzipped(path: Path) -> bool:
-    """Whether a file is compressed by gzip, whatever it is called."""
-    with path.open("rb") as file:
-        return file.read(2) == _GZIP_MAGIC
-
-
 def read_content(path: Path) -> bytes:
     """The bytes of a file, after gunzip where it is gzipped."""
     data = path.read_bytes()

@@ -3,14 +3,14 @@
 import functools
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from absl import logging
 
 from tfdvae.data import formats
-from tfdvae.data.catalog import DatasetInfo
+from tfdvae.data.catalog import CATALOG, DatasetInfo
 from tfdvae.data.formats import Examples
 
 # Any number does: it names one permutation of the digits for good.
@@ -34,27 +34,29 @@ def locate(dataset: DatasetInfo, data_dir: str | os.PathLike | None) -> dict[str
     root = Path(data_dir).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"`data_dir` must be a directory. Received: data_dir={os.fspath(data_dir)!r}")
-    folders = (root / dataset.folder, root)
-    found = {file.name: path for file in dataset.files if (path := _find(folders, file.name))}
-    if len(found) == len(dataset.files):
-        return found
-    if dataset.unpacked:
-        inner = tuple(folder / "cifar-10-batches-bin" for folder in folders) + folders
-        unpacked = {name: path for name in dataset.unpacked if (path := _find(inner, name))}
-        if len(unpacked) == len(dataset.unpacked):
-            return unpacked
-        found |= unpacked
-    if found:
+    wanted = [file.name for file in dataset.files]
+    partial = {}
+    # All files come from one directory: other sets have files of the same names.
+    for folder in (root / dataset.folder, root):
+        for directory, names in (
+            (folder, wanted),
+            (folder / "cifar-10-batches-bin", dataset.unpacked),
+            (folder, dataset.unpacked),
+        ):
+            found = {name: path for name in names if (path := _find(directory, name))}
+            if found and len(found) == len(names):
+                return found
+            partial = partial or found
+    if partial:
         raise FileNotFoundError(
-            f"Some files of {dataset.name} are missing: found {', '.join(map(str, found.values()))}.\n"
+            f"Some files of {dataset.name} are missing: found {', '.join(map(str, partial.values()))} only.\n"
             + instructions(dataset)
         )
     return None
 
 
-def _find(folders, name: str) -> Path | None:
-    candidates = (folder / file for folder in folders for file in (name, f"{name}.gz"))
-    return next((path for path in candidates if path.is_file()), None)
+def _find(directory: Path, name: str) -> Path | None:
+    return next((path for file in (name, f"{name}.gz") if (path := directory / file).is_file()), None)
 
 
 def instructions(dataset: DatasetInfo) -> str:
@@ -89,43 +91,58 @@ def _cached_sha256(path: Path, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def content_checksums(dataset: DatasetInfo, paths: Mapping[str, Path]) -> dict[str, str]:
-    """SHA-256 of each file that has a published checksum, comparable with that one.
+def checksums(dataset: DatasetInfo, paths: Mapping[str, Path]) -> dict[str, list[str]]:
+    """SHA-256 of each of the publisher's files: as it is on disk, and of its content after gunzip."""
+    return {
+        file.name: [
+            _sha256(paths[file.name]),
+            hashlib.sha256(formats.read_content(paths[file.name])).hexdigest(),
+        ]
+        for file in dataset.files
+        if file.name in paths
+    }
 
-    A file compressed by its publisher passes with either checksum: its own, or that of its content.
+
+def check_published(
+    dataset: DatasetInfo, found: Mapping[str, Sequence[str]], sizes: Mapping[str, int]
+) -> None:
+    """Logs a warning for each file or split that is not as published.
+
+    Args:
+      dataset: the facts.
+      found: from `checksums`.
+      sizes: number of images of each split.
+
+    Raises:
+      ValueError: if a file is one of another benchmark set.
     """
-    checksums = {}
+    for other in CATALOG.values():
+        for file in other.files:
+            for name, sums in found.items():
+                if other is not dataset and not {file.sha256, file.archive_sha256}.isdisjoint(sums):
+                    raise ValueError(
+                        f"The file {name} found for {dataset.name} is that of {other.name}.\n"
+                        + instructions(dataset)
+                    )
     for file in dataset.files:
-        if file.name not in paths or not (file.sha256 or file.archive_sha256):
-            continue
-        path = paths[file.name]
-        checksum = _sha256(path)
-        if file.sha256 and checksum not in (file.sha256, file.archive_sha256):
-            checksum = hashlib.sha256(formats.read_content(path)).hexdigest()
-        # Of some files only the gzipped form has a checksum on record: nothing to compare a plain one with.
-        if file.sha256 or formats.is_gzipped(path):
-            checksums[file.name] = checksum
-    return checksums
-
-
-def warn_of_differences(dataset: DatasetInfo, checksums: Mapping[str, str], sizes: Mapping[str, int]) -> None:
-    """Logs a warning for each file or split that is not as published."""
-    for file in dataset.files:
-        got, expected = checksums.get(file.name), [s for s in (file.sha256, file.archive_sha256) if s]
-        if got is not None and got not in expected:
+        sums = found.get(file.name, ())
+        known = [checksum for checksum in (file.sha256, file.archive_sha256) if checksum]
+        # Where only that of the gzipped file is on record, a plain file cannot be told.
+        comparable = file.sha256 or len(set(sums)) > 1
+        if sums and known and comparable and set(sums).isdisjoint(known):
             logging.warning(
                 "%s of %s is not the published file: its SHA-256 is %s, expected %s. Figures on it are not "
                 "comparable with the papers.",
                 file.name,
                 dataset.name,
-                got,
-                " or ".join(expected),
+                sums[1] if file.sha256 else sums[0],
+                known[0],
             )
     for split, expected in dataset.split_sizes.items():
         if sizes[split] != expected:
             logging.warning(
-                "The %s split of %s has %d images here, %d as published. Figures on it are not comparable with "
-                "the papers.",
+                "The %s split of %s has %d images here, %d as published. Figures on it are not comparable "
+                "with the papers.",
                 split,
                 dataset.name,
                 sizes[split],

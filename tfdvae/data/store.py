@@ -35,10 +35,7 @@ def locate(name: str, data_dir: str | os.PathLike | None = None) -> Records:
     digest of the files: files that change, or are cut short, are never hidden by older records.
     """
     paths = sources.locate(catalog.info(name), data_dir)
-    if paths is None:
-        origin = "published"
-    else:
-        origin = sources.fingerprint(paths) if paths else "embedded"
+    origin = "published" if paths is None else sources.fingerprint(paths)
     home = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     return Records(name, home / "tfdvae" / origin, None if paths is None else tuple(paths.items()))
 
@@ -72,8 +69,8 @@ def read_split(records: Records, split: str) -> Examples:
         found = f"{type(error).__name__}: {error}"
     if found != f"{expected} images":
         raise OSError(
-            f"The records of {records.name} in {builder.data_path} are damaged: expected {expected} images of the "
-            f"{split} split, found {found}. Delete that directory: they will be made anew."
+            f"The records of {records.name} in {builder.data_path} are damaged: expected {expected} images "
+            f"of the {split} split, found {found}. Delete that directory: they will be made anew."
         )
     return examples
 
@@ -88,7 +85,7 @@ def _builder(records: Records):
     paths = None if records.paths is None else dict(records.paths)
     make = functools.partial(builders.BUILDERS[records.name], paths=paths, data_dir=records.root)
     builder = make()
-    if not builder.is_prepared():
+    if not builder.is_complete:
         if paths is None:
             _check_network(facts)
         try:
@@ -96,11 +93,11 @@ def _builder(records: Records):
         except Exception as error:
             # Two processes may prepare the same records: the first to finish wins, to the same effect.
             builder = make()
-            if not builder.is_prepared():
+            if not builder.is_complete:
                 if paths is not None:
                     raise
                 raise _not_at_hand(facts, error) from None
-    sources.warn_of_differences(facts, builder.info.metadata.get("checksums", {}), builder.split_sizes())
+    sources.check_published(facts, builder.info.metadata.get("checksums", {}), builder.split_sizes())
     return builder
 
 

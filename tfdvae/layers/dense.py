@@ -55,7 +55,9 @@ class DenseStack(keras.layers.Layer):
 
         def dense(units, use_bias, name):
             regularizer = keras.regularizers.L2(self.weight_decay) if self.weight_decay else None
-            return keras.layers.Dense(units, use_bias=use_bias, kernel_regularizer=regularizer, name=name)
+            return keras.layers.Dense(
+                units, use_bias=use_bias, kernel_regularizer=regularizer, dtype=self.dtype_policy, name=name
+            )
 
         self.input_layers = [
             dense(widths[0], use_bias=has_bias[0] and i == 0, name=f"input_{i}")
@@ -66,10 +68,11 @@ class DenseStack(keras.layers.Layer):
                 momentum=self.batch_normalization_momentum,
                 # Statistics of the whole batch; on one replica the plain kernel is the faster one.
                 synchronized=tf.distribute.get_strategy().num_replicas_in_sync > 1,
+                dtype=self.dtype_policy,
                 name=f"normalization_{i}",
             )
             if self.batch_normalization
-            else keras.layers.Identity(name=f"normalization_{i}")
+            else keras.layers.Identity(dtype=self.dtype_policy, name=f"normalization_{i}")
             for i in range(len(self.hidden_units))
         ]
         self.hidden_layers = [

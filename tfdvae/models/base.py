@@ -4,7 +4,6 @@ A model supplies, in terms of log-probabilities, `latent_terms` (the terms of it
 `log_weights` (unnormalized importance weights); everything that trains and evaluates them is here.
 """
 
-import hashlib
 from typing import NamedTuple
 
 import keras
@@ -14,7 +13,7 @@ import tensorflow as tf
 from tfdvae import random
 from tfdvae.boltzmann import log_partition as log_partition_lib
 from tfdvae.boltzmann.chains import log_partition_surrogate
-from tfdvae.boltzmann.log_partition import LogPartitionEstimate
+from tfdvae.boltzmann.log_partition import LogPartitionEstimate, StoredLogPartition
 from tfdvae.objectives import ImportanceAccumulator, schedules
 
 LIMITS = ("binary", "smoothed")
@@ -49,8 +48,8 @@ class DiscreteVAE(keras.Model):
     """Base class of the models.
 
     Subclasses build all their weights in `__init__`, then call `_finish_init`, and implement
-    `latent_terms`, `log_weights`, `encode`, `decode` and `sample_latents`. `prior` is a layer with `rbm` (or `None`
-    when the prior is normalized); `negative_phase` supplies the samples that train it.
+    `latent_terms`, `log_weights` and `posterior_means`. `prior` is a layer with `rbm` (or `None` when the
+    prior is normalized); `negative_phase` supplies the samples that train it.
 
     Args:
       image_shape: `(height, width, channels)`.
@@ -69,7 +68,6 @@ class DiscreteVAE(keras.Model):
         self.seed = int(seed)
         self.negative_phase = None
         self.group_optimizers = {}
-        self._log_partition_details = {}
 
     def _finish_init(self):
         self.step = self.add_weight(
@@ -81,24 +79,9 @@ class DiscreteVAE(keras.Model):
             name="step",
             aggregation="only_first_replica",
         )
-        if self.rbm is not None:
-            # value, standard error, lower, upper; NaN stands for "none".
-            self._log_partition_values = self.add_weight(
-                shape=(4,),
-                dtype="float64",
-                initializer=keras.initializers.Constant(np.nan),
-                trainable=False,
-                autocast=False,
-                name="log_partition",
-            )
-            self._log_partition_stamp = self.add_weight(
-                shape=(2,),
-                dtype="int64",
-                initializer="zeros",
-                trainable=False,
-                autocast=False,
-                name="log_partition_stamp",
-            )
+        self.stored_log_partition = (
+            StoredLogPartition(self.rbm, name="log_partition") if self.rbm is not None else None
+        )
         self._metric_means = {
             name: keras.metrics.Mean(name=name) for name in ("loss", "elbo", "reconstruction", "kl")
         }
@@ -225,7 +208,7 @@ class DiscreteVAE(keras.Model):
         for (optimizer, variables), group_gradients in zip(groups, gradients, strict=True):
             optimizer.apply_gradients(zip(group_gradients, variables, strict=True))
         self.step.assign_add(1)
-        log_z = self._log_partition_tensor()
+        log_z = self._logged_log_partition()
         return self._update_metrics(
             tf.shape(x)[0],
             loss=kl_factor * (kl + log_z) - reconstruction + decay,
@@ -243,7 +226,7 @@ class DiscreteVAE(keras.Model):
             x, seed=self._replica_seed(counter, "test_step"), limit="binary", training=False
         )
         reconstruction, kl = tf.reduce_mean(terms.reconstruction), tf.reduce_mean(terms.kl)
-        kl += self._log_partition_tensor()
+        kl += self._logged_log_partition()
         return self._update_metrics(
             tf.shape(x)[0],
             loss=kl - reconstruction,
@@ -261,6 +244,10 @@ class DiscreteVAE(keras.Model):
         ):
             return tf.identity(x)
 
+    def _logged_log_partition(self):
+        """The stored estimate of log Z, whatever its age: for metrics alone."""
+        return tf.constant(0.0) if self.rbm is None else self.stored_log_partition.value_tensor
+
     def _update_metrics(self, batch, **values):
         for name, value in values.items():
             self._metric_means[name].update_state(value, sample_weight=batch)
@@ -270,36 +257,20 @@ class DiscreteVAE(keras.Model):
         """As `keras.Model.fit`; measures log Z first where there is no estimate yet."""
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # a dataset brings its own order
-        if self.rbm is not None and np.isnan(self._log_partition_values.numpy()[0]):
+        if self.rbm is not None and self.stored_log_partition.is_empty:
             self.update_log_partition(seed=self.seed)
         return super().fit(x, *args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
         """As `keras.Model.evaluate`; measures log Z first where the stored estimate is stale."""
-        if self.rbm is not None and not self._log_partition_is_fresh():
+        if self.rbm is not None and not self.stored_log_partition.is_fresh:
             self.update_log_partition(seed=self.seed)
         return super().evaluate(*args, **kwargs)
 
     # --- log Z ---
 
-    def _weights_fingerprint(self) -> int:
-        digest = hashlib.sha256()
-        for weight in self.rbm.get_weights():
-            digest.update(np.ascontiguousarray(weight).tobytes())
-        return int.from_bytes(digest.digest()[:8], "little", signed=True)
-
-    def _log_partition_is_fresh(self) -> bool:
-        values, stamp = self._log_partition_values.numpy(), self._log_partition_stamp.numpy()
-        return not np.isnan(values[0]) and int(stamp[1]) == self._weights_fingerprint()
-
-    def _log_partition_tensor(self):
-        """The stored estimate as a scalar, whatever its age: for the logs of training alone."""
-        if self.rbm is None:
-            return tf.constant(0.0)
-        return tf.cast(self._log_partition_values[0], tf.float32)
-
     def update_log_partition(
-        self, estimate: LogPartitionEstimate | None = None, *, seed=0, num_chains=512, num_temperatures=1000
+        self, estimate: LogPartitionEstimate | None = None, *, seed=0, num_chains=256, num_temperatures=500
     ):
         """Measures log Z of the prior and stores it, stamped with the step and the weights.
 
@@ -322,39 +293,26 @@ class DiscreteVAE(keras.Model):
                 estimate = log_partition_lib.annealed_importance_sampling(
                     self.rbm, num_chains=num_chains, num_temperatures=num_temperatures, seed=seed
                 )
-        fields = (estimate.value, estimate.standard_error, estimate.lower, estimate.upper)
-        self._log_partition_values.assign([np.nan if v is None else v for v in fields])
-        self._log_partition_stamp.assign([int(self.step.numpy()), self._weights_fingerprint()])
+        self.stored_log_partition.store(estimate, int(self.step.numpy()))
         return estimate
 
     @property
-    def log_partition_step(self) -> int:
-        """The step at which the stored log Z was measured."""
-        return int(self._log_partition_stamp.numpy()[0])
-
-    @property
     def log_partition(self) -> LogPartitionEstimate:
-        """The stored estimate of log Z.
+        """The stored estimate of log Z (zero, exactly, for a normalized prior).
 
         Raises:
           ValueError: if none is stored, or the weights have changed since it was measured.
         """
         if self.rbm is None:
             return LogPartitionEstimate(0.0, 0.0, 0.0, 0.0, {"method": "normalized prior"})
-        if np.isnan(self._log_partition_values.numpy()[0]):
-            raise ValueError("No log Z is stored with the model. Call `model.update_log_partition(seed=...)`")
-        if not self._log_partition_is_fresh():
+        estimate = self.stored_log_partition.estimate
+        if not self.stored_log_partition.is_fresh:
             raise ValueError(
-                f"The stored log Z was measured at step {self.log_partition_step} for other weights of the "
-                f"prior; the model is at step {int(self.step.numpy())}. Call "
+                f"The stored log Z was measured at step {self.stored_log_partition.step} for other "
+                f"weights of the prior; the model is at step {int(self.step.numpy())}. Call "
                 "`model.update_log_partition(seed=...)`, or pass `log_partition=`"
             )
-        value, error, lower, upper = (
-            None if np.isnan(v) else float(v) for v in self._log_partition_values.numpy()
-        )
-        return LogPartitionEstimate(
-            value, error, lower, upper, {"method": "stored", "step": self.log_partition_step}
-        )
+        return estimate
 
     # --- bounds ---
 

@@ -124,21 +124,22 @@ class DVAE(DiscreteVAE):
             raise ValueError(f"`bound` must be one of {BOUNDS}. Received: bound={bound!r}")
         if prior == "bernoulli" and bound == "marginal" and not smoothing.has_density:
             raise ValueError(
-                f"The marginal bound needs a density of zeta, and the mixed law of {smoothing.smoothing!r} has none "
-                '(its reparameterized gradient would miss the spike). Use bound="joint"'
+                "The marginal bound needs a density of zeta, and the mixed law of "
+                f"{smoothing.smoothing!r} has none (its reparameterized gradient would miss the spike). "
+                'Use bound="joint"'
             )
         if (prior == "rbm" or (prior == "bernoulli" and bound == "joint")) and not smoothing.has_posterior:
             raise ValueError(
-                f"With {smoothing.smoothing!r}, z is a function of zeta whose law given z depends on x: the joint "
-                'and the Boltzmann bounds do not apply. Use prior="bernoulli" with bound="marginal", or '
-                "another smoothing"
+                f"With {smoothing.smoothing!r}, z is a function of zeta, and the law of zeta given z depends on "
+                'x: the joint and the Boltzmann bounds do not apply. Use prior="bernoulli" with '
+                'bound="marginal", or another smoothing'
             )
 
     def _set_data_mean(self, data_mean):
         if data_mean.size != self.data_mean.shape[0] or not np.all((data_mean >= 0) & (data_mean <= 1)):
             raise ValueError(
-                f"`data_mean` must be an image of shape {self.image_shape} with values in [0, 1]. Received: shape "
-                f"{data_mean.shape}, range {data_mean.min()} to {data_mean.max()}"
+                f"`data_mean` must be an image of shape {self.image_shape} with values in [0, 1]. "
+                f"Received: shape {data_mean.shape}, range {data_mean.min()} to {data_mean.max()}"
             )
         data_mean = data_mean.reshape(-1)
         self.data_mean.assign(data_mean)

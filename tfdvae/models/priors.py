@@ -2,7 +2,7 @@
 
 Each prior is a Keras layer with
 - `rbm`: the Boltzmann machine, or `None` where the prior is normalized;
-- `kl_per_group(posteriors, step, training)`: KL terms of one posterior sample, `[groups, ...]` (without log Z);
+- `kl_per_group(posteriors, step, training)`: KL terms of one sample, `[groups, ...]`, without log Z;
 - `log_ratio(posteriors, step, seed)`: log p*(latents) - log q(latents | x) of that sample;
 - `sample(num_samples, seed, ...)`: a list of latents, one array a group.
 """

@@ -3,5 +3,6 @@
 from tfdvae.boltzmann.log_partition.annealing import annealed_importance_sampling
 from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate
 from tfdvae.boltzmann.log_partition.exact import exact
+from tfdvae.boltzmann.log_partition.stored import StoredLogPartition
 
-__all__ = ["LogPartitionEstimate", "annealed_importance_sampling", "exact"]
+__all__ = ["LogPartitionEstimate", "StoredLogPartition", "annealed_importance_sampling", "exact"]

@@ -3,8 +3,7 @@
 import dataclasses
 from typing import Any
 
-import numpy as np
-
+from tfdvae.boltzmann._validation import finite
 from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine
 
 
@@ -28,16 +27,12 @@ class LogPartitionEstimate:
 
 
 def finite_parameters(rbm: RestrictedBoltzmannMachine) -> RBMParameters:
-    """The machine's weights as tensors.
+    """The machine's weights as eager tensors.
 
     Raises:
       ValueError: if a weight is NaN or infinite, for log Z has no value then.
     """
-    for name, values in zip(RBMParameters._fields, rbm.parameters, strict=True):
-        count = np.count_nonzero(~np.isfinite(values.numpy()))
-        if count:
-            raise ValueError(
-                f"The machine's `{name}` must be finite. Received {count} NaN or infinite values of "
-                f"{values.shape.num_elements()}. Has the training diverged?"
-            )
-    return rbm.parameters
+    parameters = rbm.parameters
+    for name, values in parameters._asdict().items():
+        finite(name, values.numpy())
+    return parameters

@@ -1,0 +1,25 @@
+"""Checks of arguments that several modules share."""
+
+import numpy as np
+
+
+def positive_integer(name: str, value) -> int:
+    """Returns `value` as an int.
+
+    Raises:
+      ValueError: if it is not an integer of at least 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+    return int(value)
+
+
+def finite(name: str, values: np.ndarray) -> None:
+    """Checks that no value is NaN or infinite.
+
+    Raises:
+      ValueError: if one is.
+    """
+    count = np.count_nonzero(~np.isfinite(values))
+    if count:
+        raise ValueError(f"`{name}` must be finite. Received {count} NaN or infinite of {values.size} values")

@@ -1,0 +1,75 @@
+"""An estimate of log Z kept with a model and stamped with the weights that it was measured on."""
+
+import hashlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate
+
+
+class StoredLogPartition(keras.layers.Layer):
+    """Holds a `LogPartitionEstimate` as non-trainable weights, so that it is saved with the model.
+
+    Args:
+      rbm: the machine that the estimate belongs to (its weights are not saved here).
+    """
+
+    def __init__(self, rbm, **kwargs):
+        super().__init__(**kwargs)
+        self._rbm = [rbm]  # in a list, for Keras would save the machine a second time
+
+        def weight(shape, dtype, initializer, name):
+            return self.add_weight(
+                shape=shape, dtype=dtype, initializer=initializer, trainable=False, autocast=False, name=name
+            )
+
+        # value, standard error, lower, upper; NaN stands for "none".
+        self._fields = weight((4,), "float64", keras.initializers.Constant(np.nan), "fields")
+        self._stamp = weight((2,), "int64", "zeros", "step_and_fingerprint")
+        self.built = True
+
+    def store(self, estimate: LogPartitionEstimate, step: int) -> None:
+        """Keeps an estimate of log Z for the machine's present weights."""
+        fields = (estimate.value, estimate.standard_error, estimate.lower, estimate.upper)
+        self._fields.assign([np.nan if v is None else v for v in fields])
+        self._stamp.assign([step, self._fingerprint()])
+
+    def _fingerprint(self) -> int:
+        digest = hashlib.sha256()
+        for weight in self._rbm[0].get_weights():
+            digest.update(np.ascontiguousarray(weight).tobytes())
+        return int.from_bytes(digest.digest()[:8], "little", signed=True)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was stored yet."""
+        return bool(np.isnan(self._fields.numpy()[0]))
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the estimate was measured on the machine's present weights."""
+        return not self.is_empty and int(self._stamp.numpy()[1]) == self._fingerprint()
+
+    @property
+    def step(self) -> int:
+        """The model's step at which the estimate was stored."""
+        return int(self._stamp.numpy()[0])
+
+    @property
+    def value_tensor(self) -> tf.Tensor:
+        """The value as a float32 scalar, whatever its age (NaN if empty): for the logs of training."""
+        return tf.cast(self._fields[0], tf.float32)
+
+    @property
+    def estimate(self) -> LogPartitionEstimate:
+        """The estimate, whatever its age; its diagnostics hold the step.
+
+        Raises:
+          ValueError: if none is stored.
+        """
+        if self.is_empty:
+            raise ValueError("No log Z is stored with the model. Call `model.update_log_partition(seed=...)`")
+        value, error, lower, upper = (None if np.isnan(v) else float(v) for v in self._fields.numpy())
+        return LogPartitionEstimate(value, error, lower, upper, {"method": "stored", "step": self.step})
