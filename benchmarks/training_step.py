@@ -1,6 +1,6 @@
 """Milliseconds of a training step of the fully connected DVAE, against its floor and a plain loop.
 
-    python benchmarks/training_step.py [--steps=20] [--repeats=7]
+    python -m benchmarks.training_step [--steps=20] [--repeats=7]
 
 For a batch of 100 images of 28x28, 1 or 2 nonlinear groups of 200 and 100 or 1,000 chains with 40 sweeps:
 

@@ -4,8 +4,8 @@ import csv
 import json
 import os
 import pathlib
-import tempfile
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -14,27 +14,38 @@ from absl import logging
 
 from tfdvae.objectives import schedules
 
+_WRITING = ".writing-"  # prefix of files that are not whole yet
 
-def write_atomically(path: pathlib.Path, write) -> None:
+
+def write_atomically(path: str | os.PathLike, write: Callable[[str], object]) -> None:
     """Calls `write(temporary_path)`, then moves the file into place; a reader never sees a part of it.
 
-    On any error the temporary file is removed and what was at `path` before stays.
+    The temporary file lies beside `path` and has its name with a prefix. On any error it is removed, and
+    what was at `path` before stays. What an interruption leaves behind, the next write of `path` replaces.
+
+    Args:
+      path: where the file goes; its directory is made if need be.
+      write: called with the path to write to, a string with the same suffixes.
+
+    Raises:
+      ValueError: if `path` is there and no regular file (a device, a directory).
     """
-    path = pathlib.Path(path)
-    suffix = "".join(path.suffixes[-2:])
-    handle, name = tempfile.mkstemp(prefix=".writing-", suffix=suffix, dir=path.parent)
-    os.close(handle)
+    path = pathlib.Path(path).resolve()  # through links: they stay
+    if path.exists() and not path.is_file():
+        raise ValueError(f"A file can only be written in place of a regular file. Received: path={path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(_WRITING + path.name)
     try:
-        write(name)
-        with open(name, "rb") as file:
+        write(str(temporary))
+        with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        os.replace(name, path)
+        os.replace(temporary, path)
     except BaseException:
-        pathlib.Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
-def write_json(path, value) -> None:
+def write_json(path: str | os.PathLike, value) -> None:
     """Writes JSON atomically."""
     text = json.dumps(value, indent=2, sort_keys=True) + "\n"
     write_atomically(path, lambda name: pathlib.Path(name).write_text(text))
@@ -61,8 +72,9 @@ class MetricsLog(keras.callbacks.Callback):
     """One row an epoch in a CSV file, and the same scalars for TensorBoard.
 
     Columns: epoch, step, the metrics (nats), the schedules' values at that step, the stored log Z
-    with its standard error, and `seconds` since the program's start. On resuming, rows after the
-    restored step are dropped, so that a row is never there twice.
+    with its standard error and step, and `seconds` since this object was made. `fit` first drops the rows
+    after the model's step and a row that an interruption cut off: on resuming, a row is never there twice.
+    (TensorBoard keeps both, equal, points.)
 
     Args:
       path: the CSV file.
@@ -73,24 +85,19 @@ class MetricsLog(keras.callbacks.Callback):
         super().__init__()
         self.path = pathlib.Path(path)
         self.tensorboard_dir = tensorboard_dir
+        self._start = time.monotonic()
+        self._fields = None
+        self._writer = None
 
     def on_train_begin(self, logs=None):
         """Drops the rows that will be written again."""
-        self._start = time.monotonic()
-        self._writer = (
-            tf.summary.create_file_writer(str(self.tensorboard_dir)) if self.tensorboard_dir else None
-        )
         self._fields = None
         if self.path.exists():
-            step = int(self.model.step.numpy())
-            # A line without its end was cut off by an interruption.
-            lines = [line for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-            rows = list(csv.DictReader(lines))
-            kept = [row for row in rows if int(row["step"]) <= step]
-            if lines:
-                self._fields = next(csv.reader(lines[:1]))
-                text = "".join(lines[: 1 + len(kept)])
-                write_atomically(self.path, lambda name: pathlib.Path(name).write_text(text))
+            lines = _whole_rows(self.path.read_text(), int(self.model.step.numpy()))
+            self._fields = next(csv.reader(lines[:1]), None)
+            write_atomically(self.path, lambda name: pathlib.Path(name).write_text("".join(lines)))
+        if self.tensorboard_dir:
+            self._writer = tf.summary.create_file_writer(str(self.tensorboard_dir))
 
     def on_epoch_end(self, epoch, logs=None):
         """Appends a row."""
@@ -98,6 +105,7 @@ class MetricsLog(keras.callbacks.Callback):
         row["seconds"] = round(time.monotonic() - self._start, 1)
         new = self._fields is None
         self._fields = self._fields or list(row)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "a", newline="") as file:
             writer = csv.DictWriter(file, self._fields, extrasaction="ignore", lineterminator="\n")
             if new:
@@ -111,6 +119,12 @@ class MetricsLog(keras.callbacks.Callback):
                     if name not in ("epoch", "step"):
                         tf.summary.scalar(name.replace("val_", "validation/"), value)
             self._writer.flush()
+
+    def on_train_end(self, logs=None):
+        """Closes the event file."""
+        if self._writer:
+            self._writer.close()
+            self._writer = None
 
     def _scalars(self, logs):
         model = self.model
@@ -127,6 +141,24 @@ class MetricsLog(keras.callbacks.Callback):
         return row
 
 
+def _whole_rows(text: str, last_step: int) -> list[str]:
+    """The header and the rows up to a step, without what an interruption cut off."""
+    header, *rows = [*text.splitlines(keepends=True), ""]
+    fields = next(csv.reader([header]), [])
+    if not header.endswith("\n") or "step" not in fields:
+        return []
+    kept = [header]
+    for row in rows:
+        cells = next(csv.reader([row]), [])
+        if not row.endswith("\n") or len(cells) != len(fields):
+            break
+        step = cells[fields.index("step")]
+        if not step.isdecimal() or int(step) > last_step:
+            break
+        kept.append(row)
+    return kept
+
+
 class TrainingCheckpoint(keras.callbacks.Callback):
     """Saves the whole training state atomically, and the best weights by a validation metric.
 
@@ -139,60 +171,107 @@ class TrainingCheckpoint(keras.callbacks.Callback):
       monitor: the metric of `best.weights.h5`, larger is better.
       every_epochs: how often to save.
       keep: how many of the last states to keep.
+
+    Raises:
+      ValueError: if `every_epochs` or `keep` is not positive.
     """
 
     def __init__(self, directory, monitor="val_elbo", every_epochs=1, keep=2):
         super().__init__()
+        if every_epochs < 1 or keep < 1:
+            raise ValueError(
+                "`every_epochs` and `keep` must be at least 1. Received: "
+                f"every_epochs={every_epochs}, keep={keep}"
+            )
         self.directory = pathlib.Path(directory)
-        self.directory.mkdir(parents=True, exist_ok=True)
         self.monitor = monitor
         self.every_epochs = every_epochs
         self.keep = keep
 
-    def _states(self):
-        return sorted(self.directory.glob("step-*.weights.h5"))
+    def _states(self) -> list[pathlib.Path]:
+        return sorted(
+            self.directory.glob("step-*.weights.h5"), key=lambda path: int(path.name.split(".")[0][5:])
+        )
 
     def restore(self, model) -> int:
-        """Loads the newest readable state into a compiled model; returns its step (0 if there is none)."""
-        for leftover in self.directory.glob(".writing-*"):
+        """Loads the newest readable state into a compiled model; returns its step (0 if there is none).
+
+        Raises:
+          OSError: if there are states and none of them can be read.
+        """
+        for leftover in self.directory.glob(f"{_WRITING}*"):
             leftover.unlink()
-        for path in reversed(self._states()):
+        states = self._states()
+        for path in reversed(states):
             try:
                 model.load_weights(path)
             except OSError as error:
                 logging.warning("Skipping the unreadable checkpoint %s: %s", path, error)
                 continue
             return int(model.step.numpy())
+        if states:
+            raise OSError(
+                f"None of the checkpoints in {self.directory} can be read: "
+                f"{', '.join(path.name for path in states)}. Delete them to start anew"
+            )
         return 0
 
     def load_best(self, model) -> dict:
-        """Loads the best weights (the newest state where none was monitored); returns `best.json`."""
+        """Loads the best weights (the newest state where none was monitored).
+
+        Returns:
+          The step and, if it was monitored, the value of the metric.
+
+        Raises:
+          FileNotFoundError: if there is no checkpoint.
+        """
         if (self.directory / "best.weights.h5").exists():
             model.load_weights(self.directory / "best.weights.h5")
-            return json.loads((self.directory / "best.json").read_text())
+            return self._best() or {"step": int(model.step.numpy())}
         if self.restore(model) == 0:
-            raise ValueError(f"No checkpoint in {self.directory}. Train first")
+            raise FileNotFoundError(f"There is no checkpoint in {self.directory}. Train first")
         return {"step": int(model.step.numpy())}
 
+    def _save(self, name):
+        path = self.directory / name
+        try:
+            write_atomically(path, self.model.save_weights)
+        except RuntimeError as error:  # what h5py makes of a full disk
+            raise OSError(f"{path} could not be written. Is the disk full? {error}") from error
+
+    def _best(self) -> dict | None:
+        record = self.directory / "best.json"
+        return json.loads(record.read_text()) if record.exists() else None
+
     def on_epoch_end(self, epoch, logs=None):
-        """Saves the best weights if they are, then the state."""
-        step = int(self.model.step.numpy())
-        value = (logs or {}).get(self.monitor)
+        """Saves the best weights if they are, then the state.
+
+        Raises:
+          ValueError: if the loss is NaN or infinite: the last state before that stays.
+          OSError: if a file cannot be written: those before stay.
+        """
+        step, logs = int(self.model.step.numpy()), logs or {}
+        if not np.isfinite(logs.get("loss", 0.0)):
+            raise ValueError(
+                f"The training has diverged: at step {step} the loss is {logs['loss']}. The checkpoints in "
+                f"{self.directory} are of earlier steps. Lower the learning rate"
+            )
+        value = logs.get(self.monitor)
         if value is not None and np.isfinite(value):
-            record = self.directory / "best.json"
-            best = json.loads(record.read_text()) if record.exists() else None
+            best = self._best()
             if best is None or value > best[self.monitor]:
-                write_atomically(self.directory / "best.weights.h5", self.model.save_weights)
-                write_json(record, {"step": step, self.monitor: float(value)})
+                # Should only the first of the two be written, this epoch is run and compared again.
+                self._save("best.weights.h5")
+                write_json(self.directory / "best.json", {"step": step, self.monitor: float(value)})
         last = self.params.get("epochs") == epoch + 1
         if (epoch + 1) % self.every_epochs == 0 or last:
-            write_atomically(self.directory / f"step-{step:08d}.weights.h5", self.model.save_weights)
+            self._save(f"step-{step:08d}.weights.h5")
             for old in self._states()[: -self.keep]:
                 old.unlink()
 
 
 class ImageGrids(keras.callbacks.Callback):
-    """Shows samples and reconstructions in TensorBoard every `every_epochs` epochs.
+    """Shows samples and reconstructions in TensorBoard every `every_epochs` epochs, and at the end of `fit`.
 
     Args:
       tensorboard_dir: where to write events.
@@ -207,6 +286,7 @@ class ImageGrids(keras.callbacks.Callback):
         self.images = images[:num_images]
         self.every_epochs = every_epochs
         self.num_images = num_images
+        self._writer = None
 
     def on_train_begin(self, logs=None):
         """Opens the event file."""
@@ -214,7 +294,7 @@ class ImageGrids(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes the grids."""
-        if (epoch + 1) % self.every_epochs:
+        if (epoch + 1) % self.every_epochs and epoch + 1 != self.params.get("epochs"):
             return
         step = int(self.model.step.numpy())
         with self._writer.as_default(step=step):
@@ -229,3 +309,7 @@ class ImageGrids(keras.callbacks.Callback):
                 max_outputs=self.num_images,
             )
         self._writer.flush()
+
+    def on_train_end(self, logs=None):
+        """Closes the event file."""
+        self._writer.close()

@@ -46,7 +46,7 @@ def split(seed, n: int = 2, *, salt: str = "") -> list[Seed]:
     """Splits a seed into a list of `n` independent ones; another `salt` gives other ones."""
     if salt:
         seed = fold_in(seed, int.from_bytes(hashlib.sha256(salt.encode()).digest()[:4], "little"))
-    return tf.unstack(tf.random.split(as_seed(seed), n))
+    return tf.unstack(tf.random.split(as_seed(seed), n, alg="philox"))
 
 
 def fold_in(seed, data) -> Seed:
@@ -60,7 +60,7 @@ def fold_in(seed, data) -> Seed:
 
 def bits(shape, *, seed) -> tf.Tensor:
     """Uniform random 32-bit integers, int32, from the framework's counter-based generator."""
-    return tf.random.stateless_uniform(shape, as_seed(seed), minval=None, maxval=None, dtype=tf.int32)
+    return tf.random.stateless_uniform(shape, as_seed(seed), None, None, tf.int32, alg="philox")
 
 
 def uniform(shape, *, seed, dtype=tf.float32) -> tf.Tensor:

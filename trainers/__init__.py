@@ -24,11 +24,15 @@ def _held_back():
 
 
 def _import_tensorflow():
-    """TensorFlow 2.21 writes notices when it is imported, whatever `TF_CPP_MIN_LOG_LEVEL` says."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if "tensorflow" not in sys.modules:
-        with _held_back():
-            import tensorflow  # noqa: F401
+    """Imports it without the notices on oneDNN and missing GPUs that version 2.21 writes at any log level.
+
+    With TF_CPP_MIN_LOG_LEVEL=0 they are shown.
+    """
+    quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") != "0" and "tensorflow" not in sys.modules
+    with _held_back() if quiet else contextlib.nullcontext():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
 
 
 _import_tensorflow()

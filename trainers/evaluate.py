@@ -2,24 +2,27 @@
 
     python -m trainers.evaluate --workdir=runs/digits
 
-Prints the figures and writes report.json, samples.png and reconstructions.png into the workdir.
+Prints the figures and writes report.json, samples.png and reconstructions.png into the workdir. The best
+checkpoint is the one with the highest bound on the validation split; see `trainers.train` for what the
+config's `evaluation` section may change.
 """
 
 import pathlib
 
-from absl import app, flags
+from absl import flags
 
 from tfdvae import callbacks
 from tfdvae.callbacks import write_json
 from tfdvae.evaluation import LikelihoodReport, evaluate_likelihood
-from trainers import experiment, pictures
+from trainers import experiment, pictures, program
 
-FLAGS = flags.FLAGS
+_PICTURED = 32
 
 
 def evaluate(config, model, workdir, data_dir=None, verbose=1, num_samples=None) -> LikelihoodReport:
     """Measures log Z and the likelihood of a trained model, writes the report and the pictures."""
     workdir, c = pathlib.Path(workdir), config.evaluation
+    dataset = experiment.load(config, c.split, data_dir)
     estimate = None
     if model.rbm is not None:
         estimate = model.update_log_partition(
@@ -27,7 +30,6 @@ def evaluate(config, model, workdir, data_dir=None, verbose=1, num_samples=None)
             num_chains=c.log_partition_chains,
             num_temperatures=c.log_partition_temperatures,
         )
-    dataset = experiment.load(config, c.split, data_dir)
     report = evaluate_likelihood(
         model,
         dataset,
@@ -37,13 +39,10 @@ def evaluate(config, model, workdir, data_dir=None, verbose=1, num_samples=None)
         verbose=verbose,
     )
     write_json(workdir / "report.json", experiment.report(config, model, report))
-    images = next(iter(dataset))[:32]
+    images = next(iter(dataset))[:_PICTURED]
+    reconstructions = model.reconstruct(images, seed=config.seed, mean=True)
+    pairs = [image for pair in zip(images, reconstructions, strict=True) for image in pair]
     pictures.save_grid(workdir / "samples.png", model.sample(64, seed=config.seed, mean=True), columns=8)
-    pairs = [
-        p
-        for x, y in zip(images, model.reconstruct(images, seed=config.seed, mean=True), strict=True)
-        for p in (x, y)
-    ]
     pictures.save_grid(workdir / "reconstructions.png", pairs, columns=8)
     print(summary(config, report))
     return report
@@ -52,12 +51,14 @@ def evaluate(config, model, workdir, data_dir=None, verbose=1, num_samples=None)
 def summary(config, report) -> str:
     """The figures in words."""
     log_z = report.log_partition
+    by_group = ", ".join(f"{k:.3f}" for k in report.kl_per_group)
     lines = [
         f"{config.data.name}, {config.evaluation.split} split, {report.num_examples} images, "
         f"{report.num_samples} importance samples, binary limit (nats an image):",
-        f"  log-likelihood  {report.log_likelihood:9.3f} +- {report.standard_error:.3f} (standard error over images)",
+        f"  log-likelihood  {report.log_likelihood:9.3f} +- {report.standard_error:.3f} "
+        "(standard error over images)",
         f"  ELBO            {report.elbo:9.3f}",
-        f"  KL              {sum(report.kl_per_group):9.3f}  by group: {', '.join(f'{k:.3f}' for k in report.kl_per_group)}",
+        f"  KL              {sum(report.kl_per_group):9.3f}  by group: {by_group}",
         f"  log Z           {log_z.value:9.3f} +- {log_z.standard_error:.3f} ({log_z.diagnostics['method']})",
         f"  active units    {' + '.join(map(str, report.active_units))}",
         f"  bits per dim    {report.bits_per_dim:9.4f}",
@@ -66,7 +67,11 @@ def summary(config, report) -> str:
 
 
 def load_model(workdir):
-    """Returns the config and the best model of a workdir."""
+    """Returns the config and the best model of a workdir.
+
+    Raises:
+      FileNotFoundError: if the workdir holds no config or no checkpoint.
+    """
     config = experiment.read_config(workdir)
     model = experiment.model(config, data_dir=False)
     model.compile(experiment.optimizer(config))
@@ -74,16 +79,26 @@ def load_model(workdir):
     return config, model
 
 
-def main(argv):
-    """Parses the flags and evaluates."""
-    if len(argv) > 1:
-        raise app.UsageError(f"Unknown arguments: {argv[1:]}")
-    config, model = load_model(FLAGS.workdir)
-    evaluate(config, model, FLAGS.workdir, FLAGS.data_dir, num_samples=FLAGS.num_samples)
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines the program's flags."""
+    flags.DEFINE_string("workdir", None, "The workdir of a training run.", required=True, flag_values=values)
+    flags.DEFINE_string(
+        "data_dir", None, "Directory of the publishers' files (not needed for digits).", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "num_samples",
+        None,
+        "Importance samples; by default those of the config.",
+        lower_bound=1,
+        flag_values=values,
+    )
+
+
+def main(values: flags.FlagValues) -> None:
+    """Evaluates as the flags say."""
+    config, model = load_model(values.workdir)
+    evaluate(config, model, values.workdir, values.data_dir, num_samples=values.num_samples)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("workdir", None, "The workdir of a training run.", required=True)
-    flags.DEFINE_string("data_dir", None, "Directory of the publishers' files (not needed for digits).")
-    flags.DEFINE_integer("num_samples", None, "Importance samples; by default those of the config.")
-    app.run(main)
+    program.run(main, define_flags)

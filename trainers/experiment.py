@@ -1,6 +1,9 @@
-"""From a config to data, model and optimizer; shared by the programs."""
+"""From a config to data, model and optimizer, and what a workdir holds; shared by the programs."""
 
+import contextlib
+import fcntl
 import json
+import os
 import pathlib
 import platform
 
@@ -18,6 +21,31 @@ from tfdvae.models import DVAE
 from tfdvae.objectives import schedules
 
 _PARAMETER = {"overlapping_logistic": "scale", "binary_concrete": "temperature"}
+# What may change between the runs on one workdir: it does not touch the training.
+_FREE_FIELDS = ("evaluation", "steps_per_execution")
+
+
+def check(config) -> None:
+    """Checks the fields that nothing else checks in time.
+
+    Raises:
+      ValueError: if a count is not positive, or the warm-up not a fraction.
+    """
+    for name in ("num_steps", "steps_per_epoch", "steps_per_execution"):
+        if config[name] < 1:
+            raise ValueError(f"`config.{name}` must be at least 1. Received: {config[name]}")
+    for name in ("num_samples", "log_partition_chains", "log_partition_temperatures", "image_epochs"):
+        if config.evaluation[name] < 1:
+            raise ValueError(
+                f"`config.evaluation.{name}` must be at least 1. Received: {config.evaluation[name]}"
+            )
+    if not 0.0 <= config.kl_warmup <= 1.0:
+        raise ValueError(f"`config.kl_warmup` must be in [0, 1]. Received: {config.kl_warmup}")
+    if len(config.optimizer.factors) != len(config.optimizer.boundaries) + 1:
+        raise ValueError(
+            "`config.optimizer.factors` must have one more entry than `boundaries`. Received: factors="
+            f"{tuple(config.optimizer.factors)}, boundaries={tuple(config.optimizer.boundaries)}"
+        )
 
 
 def smoothing(config) -> Smoothing:
@@ -28,7 +56,7 @@ def smoothing(config) -> Smoothing:
 
 
 def model(config, data_dir=None) -> DVAE:
-    """The model, uncompiled, centred on the training data."""
+    """The model, uncompiled, centred on the training data (on nothing if `data_dir` is `False`)."""
     warmup = int(config.kl_warmup * config.num_steps)
     c = config.data
     return DVAE(
@@ -56,39 +84,65 @@ def load(config, split, data_dir=None, **kwargs) -> tf.data.Dataset:
     return data.load(c.name, split, c.batch_size, data_dir, c.binarization, config.seed, **kwargs)
 
 
-def claim_workdir(workdir, config) -> None:
-    """Writes the config into a new workdir, or checks that the workdir was made with the same one.
+@contextlib.contextmanager
+def claim_workdir(workdir, config):
+    """Makes the workdir, and keeps it from other trainings in a `with` block.
 
     Raises:
-      ValueError: if the workdir belongs to another config (the differing fields are named).
-      OSError: if the workdir cannot be written.
+      ValueError: if the workdir belongs to another config (the differing fields are named), or another
+        program trains in it.
+      OSError: if the workdir cannot be made.
     """
-    path = pathlib.Path(workdir) / "config.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = json.loads(config.to_json_best_effort())
-    if path.exists():
-        old = json.loads(path.read_text())
-        differences = _differences(old, new)
-        if differences:
+    workdir = pathlib.Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    handle = os.open(workdir, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system frees it, even after `kill -9`
+        except BlockingIOError:
             raise ValueError(
-                f"{workdir} was made with another config: {'; '.join(differences)}. "
-                "Give the same config to resume, or another --workdir"
-            )
-    else:
-        write_json(path, new)
+                f"Another program is training in {workdir}. Wait for it, or give another --workdir"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        if (workdir / "config.json").exists():
+            differences = _differences(_to_json(read_config(workdir)), _to_json(config))
+            if differences:
+                raise ValueError(
+                    f"{workdir} was made with another config: {'; '.join(differences)}. "
+                    "Give the same config to resume, or another --workdir"
+                )
+        yield
+    finally:
+        os.close(handle)
+
+
+def write_config(workdir, config) -> None:
+    """Stores the config in the workdir."""
+    write_json(pathlib.Path(workdir) / "config.json", _to_json(config))
 
 
 def read_config(workdir) -> ml_collections.ConfigDict:
-    """The config of a workdir."""
+    """The config of a workdir.
+
+    Raises:
+      FileNotFoundError: if there is none.
+    """
     path = pathlib.Path(workdir) / "config.json"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist. Give the --workdir of a training run")
     return ml_collections.ConfigDict(json.loads(path.read_text()))
 
 
+def _to_json(config) -> dict:
+    return json.loads(config.to_json_best_effort())
+
+
 def _differences(old, new, prefix="config"):
     if isinstance(old, dict) and isinstance(new, dict):
         keys = sorted(old.keys() | new.keys())
+        if prefix == "config":
+            keys = [k for k in keys if k not in _FREE_FIELDS]
         return [d for k in keys for d in _differences(old.get(k), new.get(k), f"{prefix}.{k}")]
     return [] if old == new else [f"{prefix} is {old!r} there and {new!r} here"]
 
@@ -96,7 +150,7 @@ def _differences(old, new, prefix="config"):
 def report(config, model, likelihood, **more) -> dict:
     """What `report.json` holds: figures, config, versions."""
     return {
-        "config": json.loads(config.to_json_best_effort()),
+        "config": _to_json(config),
         "step": int(model.step.numpy()),
         "seed": config.seed,
         "evaluation": likelihood.to_dict(),

@@ -1,25 +1,33 @@
 """Grids of images as PNG files."""
 
-import matplotlib
+import matplotlib.image
+import numpy as np
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
+from tfdvae.callbacks import write_atomically
 
-from tfdvae.callbacks import write_atomically  # noqa: E402
+_SCALE = 2  # picture pixels an image pixel
 
 
 def save_grid(path, images, columns: int, vmax: float = 1.0) -> None:
-    """Writes `[n, height, width, channels]` images row by row, `columns` in a row, with thin rules."""
-    images = np.asarray(images) / vmax
+    """Writes images row by row, with thin rules between them.
+
+    Args:
+      path: the PNG file; its directory is made if need be.
+      images: `[n, height, width, channels]`, 1 or 3 channels, values in `[0, vmax]`.
+      columns: images in a row. The picture is `2 * (columns * (width + 1) + 1)` pixels wide, and likewise
+        for the height.
+      vmax: the value that is shown as white.
+    """
+    images = np.clip(np.asarray(images) / vmax, 0.0, 1.0)
     n, height, width, channels = images.shape
     rows = -(-n // columns)
     canvas = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, channels), 0.5)
     for i, image in enumerate(images):
         top, left = (i // columns) * (height + 1) + 1, (i % columns) * (width + 1) + 1
         canvas[top : top + height, left : left + width] = image
-    canvas = np.kron(canvas, np.ones((2, 2, 1)))
+    canvas = np.kron(canvas, np.ones((_SCALE, _SCALE, 1)))
     canvas = canvas[..., 0] if channels == 1 else canvas
     write_atomically(
-        path, lambda name: plt.imsave(name, canvas, cmap="gray", vmin=0.0, vmax=1.0, format="png")
+        path,
+        lambda name: matplotlib.image.imsave(name, canvas, cmap="gray", vmin=0.0, vmax=1.0, format="png"),
     )

@@ -6,34 +6,39 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import app, flags, logging
 
-_STATUS = 2
+USER_ERROR = 2  # exit status
 
 
 def run(main: Callable[[flags.FlagValues], None], define_flags: Callable[[flags.FlagValues], None]) -> None:
-    """Defines and parses the flags, then calls `main(flags.FLAGS)`; the process ends with its status.
+    """Parses the command line, calls `main(flags.FLAGS)` and ends the process with its status.
 
-    `ValueError`s and `OSError`s (unknown names, missing files, a full disk) end with `error: ...` and
-    status 2; `--verbosity=1` shows where they come from.
+    `ValueError`s and `OSError`s (unknown names, missing files, a full disk) end with `error: ...` on the
+    standard error stream and status 2; `--verbosity=1` shows the whole traceback.
     """
-    define_flags(flags.FLAGS)
     app.run(
         lambda _: guarded(lambda: main(flags.FLAGS)),
-        flags_parser=lambda argv: parse(flags.FLAGS, argv),
+        flags_parser=lambda argv: parse(define_flags, flags.FLAGS, argv),
     )
 
 
-def parse(values: flags.FlagValues, argv: list[str]) -> list[str]:
-    """Parses a command line into `values`; where it is wrong, says so and exits with status 2."""
+def parse(
+    define_flags: Callable[[flags.FlagValues], None], values: flags.FlagValues, argv: list[str]
+) -> list[str]:
+    """Defines the flags in `values` and parses `argv`; where it is wrong, says so and exits with status 2."""
     try:
+        define_flags(values)  # here already, ml_collections reads the overrides of the config from `sys.argv`
         rest = values(argv)
         if len(rest) > 1:
             raise ValueError(f"Unknown arguments: {' '.join(rest[1:])}")
-    except AttributeError as error:  # ml_collections: an override of a field that the config has not
-        name = getattr(error, "name", None)
-        message = f"The config has no such field: {_last_line(error)}" if name is None else str(error)
-        sys.exit(_fail(message))
-    except (flags.Error, ValueError, TypeError, KeyError, OSError) as error:
-        sys.exit(_fail(f"{_last_line(error)} (--help lists the flags)"))
+        if "config" in values:
+            values.config.to_dict()  # a config file that cannot be read fails at the first use only
+    except (AttributeError, KeyError) as error:
+        text = str(error).strip("'\"").replace("\\n", " ").replace("\\", "")
+        sys.exit(_fail(f"The config has no such field: {text}"))
+    except (flags.Error, ValueError, TypeError, OSError) as error:
+        # ml_collections puts whole tracebacks into its messages; the last line has the reason.
+        reason = str(error).strip().splitlines()[-1].strip().removeprefix("ValueError: ")
+        sys.exit(_fail(f"{reason} (--help lists the flags)"))
     return rest
 
 
@@ -51,20 +56,15 @@ def guarded(call: Callable[[], None]) -> int:
 
 def _fail(message: str) -> int:
     sys.stderr.write(f"error: {message}\n")
-    return _STATUS
-
-
-def _last_line(error: Exception) -> str:
-    """ml_collections puts the whole traceback of a config file's error into its message."""
-    lines = str(error).strip().splitlines()
-    return lines[-1].strip().removeprefix("ValueError: ") if lines else type(error).__name__
+    return USER_ERROR
 
 
 def _quieten() -> None:
     """Drops what TFDS and `tf.distribute` report about their own work."""
-    logging.get_absl_handler().addFilter(_is_ours)
+    logging.get_absl_handler().addFilter(_is_of_interest)
     tf.get_logger().setLevel("ERROR")
 
 
-def _is_ours(record) -> bool:
-    return record.levelno >= logging.converter.STANDARD_WARNING or "tensorflow_datasets" not in record.pathname
+def _is_of_interest(record) -> bool:
+    warning = logging.converter.absl_to_standard(logging.WARNING)
+    return record.levelno >= warning or "tensorflow_datasets" not in record.pathname

@@ -12,7 +12,7 @@ from tfdvae.models import DVAE
 from tfdvae.objectives import schedules
 
 KL_FACTOR, WEIGHT_DECAY = 0.7, 0.05
-IMAGES, REPEATS, STEPS = 2, 5000, 20
+IMAGES, REPEATS, STEPS = 2, 5000, 14
 CASES = {
     "rbm, exponential": ("rbm", "joint", "overlapping_exponential", {"beta": 3.0}, 30),
     "rbm, logistic": ("rbm", "joint", "overlapping_logistic", {"scale": 0.3}, 110),
@@ -21,7 +21,7 @@ CASES = {
     "bernoulli, joint, spike": ("bernoulli", "joint", "spike_and_exponential", {"beta": 2.0}, 30),
     "bernoulli, marginal": ("bernoulli", "marginal", "overlapping_exponential", {"beta": 3.0}, 30),
     "bernoulli, marginal, logistic": ("bernoulli", "marginal", "overlapping_logistic", {"scale": 0.3}, 110),
-    "bernoulli, marginal, concrete": ("bernoulli", "marginal", "binary_concrete", {"temperature": 0.7}, 150),
+    "bernoulli, marginal, concrete": ("bernoulli", "marginal", "binary_concrete", {"temperature": 0.7}, 100),
 }
 
 
@@ -111,7 +111,7 @@ def test_update_is_the_gradient_of_the_annealed_bound(case):
         samples = np.float64(samples)
         tolerance = factor * samples.std(axis=0, ddof=1) + 1e-5 * largest
         assert (np.abs(samples.mean(axis=0) - gradient) < tolerance).all(), variable.path
-        assert tolerance.max() < 0.05 * largest, "the test must have power"
+        assert tolerance.max() < 0.1 * largest, "the test must have power"
         assert np.abs(gradient).max() > 1e-3, "the gradient must not be trivial"
     # The logs are of the bound: without annealing in `elbo` and `kl`, and with log Z, never the surrogate.
     wanted = {

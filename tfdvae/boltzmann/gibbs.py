@@ -60,7 +60,7 @@ def gibbs_sweeps(parameters: RBMParameters, state: GibbsState, num_sweeps: int, 
 
     Args:
       parameters: the machine's weights.
-      state: the chains; only `left` is read.
+      state: the chains; of `right` only the shape is read.
       num_sweeps: number of sweeps, at least 1.
       seed: the seed of the whole run.
 
@@ -71,18 +71,15 @@ def gibbs_sweeps(parameters: RBMParameters, state: GibbsState, num_sweeps: int, 
       ValueError: if `num_sweeps` is not a positive integer.
     """
     num_sweeps = positive_integer("num_sweeps", num_sweeps)
-    parts = halve_chains(state.left)
-    seeds = tf.reshape(tf.random.split(random.as_seed(seed), num_sweeps * len(parts)), [num_sweeps, -1, 2])
+    seeds = split_seeds(seed, num_sweeps, len(halve_chains(state.left)))
 
     def body(i, lefts, _):
         states = [gibbs_sweep(parameters, GibbsState(z, None), seed=seeds[i, p]) for p, z in enumerate(lefts)]
         lefts, rights = zip(*states, strict=True)
         return i + 1, lefts, rights
 
-    rights = tuple(
-        tf.zeros([z.shape[0] or tf.shape(z)[0], parameters.coupling.shape[1]], z.dtype) for z in parts
-    )
-    _, lefts, rights = tf.while_loop(lambda i, *_: i < num_sweeps, body, (0, parts, rights))
+    start = (0, halve_chains(state.left), halve_chains(state.right))
+    _, lefts, rights = tf.while_loop(lambda i, *_: i < num_sweeps, body, start)
     return GibbsState(join_chains(lefts), join_chains(rights))
 
 
@@ -110,8 +107,15 @@ def unit_noise(chains, units, *, seed, dtype=tf.float32) -> list[tf.Tensor]:
     return arrays
 
 
+def split_seeds(seed, *shape) -> tf.Tensor:
+    """Independent seeds, int32, shape `shape + [2]`, in one operation, cheaper than one a sweep."""
+    # The algorithm is named, for XLA would choose another one inside of loops.
+    seeds = tf.random.split(random.as_seed(seed), tf.reduce_prod(shape), alg="philox")
+    return tf.reshape(seeds, [*shape, 2])
+
+
 def halve_chains(chains: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Two halves of many chains, or one part with all of few.
+    """Two halves of many chains `[chains, ...]`, or one part with all of few.
 
     Matrix products of this size run on one thread; those of the other half fill the second one.
     """

@@ -85,7 +85,7 @@ def evaluate_likelihood(
     Raises:
       ValueError: if there are no images, `num_samples < 1`, or log Z is missing or stale.
     """
-    log_partition = log_partition or model.log_partition
+    log_partition = model.resolve_log_partition(log_partition)
     checkpoints = _checkpoints(num_samples)
     log_weights, elbos, ess, terms, means = [], [], [], [], []
     bar = keras.utils.Progbar(_cardinality(dataset), verbose=verbose, unit_name="batch")
@@ -112,7 +112,7 @@ def evaluate_likelihood(
         terms.append(np.concatenate([batch_terms.reconstruction[np.newaxis], batch_terms.kl_per_group]))
         means.append([m.numpy() for m in model.posterior_means(x, seed=seed_means)])
         bar.update(i + 1, finalize=False)
-    if not elbos:
+    if not sum(map(len, elbos)):
         raise ValueError("The data set has no images to evaluate on")
     bar.update(len(elbos), finalize=True)
     bounds = np.concatenate(log_weights, axis=1) - log_partition.value

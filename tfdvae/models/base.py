@@ -314,6 +314,27 @@ class DiscreteVAE(keras.Model):
             )
         return estimate
 
+    def resolve_log_partition(self, log_partition: LogPartitionEstimate | None) -> LogPartitionEstimate:
+        """The given estimate of log Z, or the stored one if `None`.
+
+        Raises:
+          ValueError: if it is no `LogPartitionEstimate`, or the prior is normalized and it is not 0; where
+            `None` is given, as `log_partition` does.
+        """
+        if log_partition is None:
+            return self.log_partition
+        if not isinstance(log_partition, LogPartitionEstimate):
+            raise ValueError(
+                f"`log_partition` must be a `LogPartitionEstimate`. Received: {type(log_partition).__name__} "
+                f"{log_partition!r}"
+            )
+        if self.rbm is None and log_partition.value != 0.0:
+            raise ValueError(
+                f"The prior of {self.name!r} is normalized: its log Z is 0. Received: "
+                f"log_partition={log_partition}"
+            )
+        return log_partition
+
     # --- bounds ---
 
     def elbo_terms(self, x, *, seed, limit="binary", log_partition=None) -> ElboTerms:
@@ -327,7 +348,7 @@ class DiscreteVAE(keras.Model):
         """
         x = self._check_images(x)
         self._check_limit(limit)
-        estimate = log_partition or self.log_partition
+        estimate = self.resolve_log_partition(log_partition)
         terms = self.latent_terms(x, seed=seed, limit=limit, training=False)
         log_z = tf.constant(estimate.value, tf.float32)
         if self.rbm is None:
@@ -367,7 +388,7 @@ class DiscreteVAE(keras.Model):
         Returns:
           Nats, float32, shape `[batch]`.
         """
-        estimate = log_partition or self.log_partition
+        estimate = self.resolve_log_partition(log_partition)
         sums = ImportanceAccumulator()
         for chunk in self.importance_chunks(x, num_samples, seed=seed, limit=limit):
             sums.update(chunk)

@@ -128,6 +128,13 @@ class DVAE(DiscreteVAE):
                 f"{smoothing.smoothing!r} has none (its reparameterized gradient would miss the spike). "
                 'Use bound="joint"'
             )
+        config = smoothing.get_config()
+        locations = config.get("loc0", 0.0), config.get("loc1", 1.0)
+        if prior != "normal" and locations != (0.0, 1.0):
+            raise ValueError(
+                "The latents of the binary limit are 0 and 1, so the smoothing must tend to them. Received: "
+                f"{smoothing.smoothing!r} with (loc0, loc1)={locations}"
+            )
         if (prior == "rbm" or (prior == "bernoulli" and bound == "joint")) and not smoothing.has_posterior:
             raise ValueError(
                 f"With {smoothing.smoothing!r}, z is a function of zeta, and the law of zeta given z depends on "
@@ -184,10 +191,17 @@ class DVAE(DiscreteVAE):
         log_likelihood = self.reconstruction(x, [p.value for p in posteriors])
         return log_likelihood + self.prior.log_ratio(posteriors, step=self.step, seed=seed_z)
 
-    def posterior_means(self, x, *, seed) -> list[tf.Tensor]:
-        """E[z_i | x, z_<i] (or of h_i) for one sample of the earlier groups: what `active_units` looks at."""
-        posteriors = self.infer(self._check_images(x), seed=seed, limit="binary")
-        return [p.mean for p in posteriors]
+    def posterior_means(self, x, *, seed, num_samples=100) -> list[tf.Tensor]:
+        """E[z_i | x] (or of h_i) of each group, `[batch, units]`: what `active_units` looks at.
+
+        Averaged over `num_samples` samples of the earlier groups: with one, a unit that only repeats the
+        noise of an earlier one would seem to vary with x.
+        """
+        x = self._check_images(x)
+        num_samples = num_samples if len(self.encoders) > 1 else None
+        posteriors = self.infer(x, seed=seed, limit="binary", num_samples=num_samples)
+        # The first group's has no sample axis: it depends on x alone.
+        return [tf.reduce_mean(p.mean, axis=0) if p.mean.shape.rank == 3 else p.mean for p in posteriors]
 
     # --- images and latents ---
 

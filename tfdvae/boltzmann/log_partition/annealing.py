@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfdvae import random
 from tfdvae.boltzmann._validation import finite, positive_integer
-from tfdvae.boltzmann.gibbs import draw_units, halve_chains, join_chains, unit_noise
+from tfdvae.boltzmann.gibbs import draw_units, halve_chains, join_chains, split_seeds, unit_noise
 from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate, finite_parameters
 from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine
 
@@ -71,7 +71,8 @@ def _base_biases(base, parameters):
         values = np.asarray(values)
         if values.shape != tuple(own.shape):
             raise ValueError(
-                f"The {side} biases of `base` must have the shape {tuple(own.shape)}. Received: {values.shape}"
+                f"The {side} biases of `base` must have the shape {tuple(own.shape)}. Received: "
+                f"{values.shape}"
             )
         finite(f"base ({side})", values)
         biases.append(tf.cast(values, own.dtype))
@@ -111,7 +112,7 @@ def _anneal(parameters: RBMParameters, base_left, base_right, num_temperatures, 
 
     (noise,) = unit_noise(num_chains, (left_units,), seed=seed_start, dtype=coupling.dtype)
     lefts = halve_chains(draw_units(tf.broadcast_to(base_left, noise.shape), noise))
-    seeds = tf.reshape(tf.random.split(seed_path, num_temperatures * len(lefts)), [num_temperatures, -1, 2])
+    seeds = split_seeds(seed_path, num_temperatures, len(lefts))
 
     def step(left, log_weight, old_beta, beta, seed):
         right_noise, left_noise = unit_noise(

@@ -1,0 +1,373 @@
+"""DVAE: arguments, images and latents, configuration, and what its inputs may be."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import expit
+
+from tests.models import oracles
+from tfdvae.layers import Smoothing
+from tfdvae.models import DVAE, Latents
+from tfdvae.models.priors import default_sides
+from tfdvae.objectives import schedules
+
+SHAPE = (1, 2, 1)
+SPIKE = ("spike_and_exponential", {"beta": 3.0})
+CONCRETE = ("binary_concrete", {"temperature": 0.5})
+LOGISTIC = ("overlapping_logistic", {"scale": 0.2})
+MODELS = {
+    "rbm": dict(latent_units=(3, 2), network=(4,)),
+    "rbm, split": dict(latent_units=[4], network="linear", sides=["split"], smoothing=SPIKE),
+    "rbm, three groups": dict(latent_units=(1, 2, 1), network=(3, 3), sides=("right", "split", "left")),
+    "bernoulli": dict(latent_units=(2, 1), network=(4,), prior="bernoulli", smoothing=LOGISTIC),
+    "bernoulli, marginal": dict(
+        latent_units=3, network="linear", prior="bernoulli", bound="marginal", smoothing=CONCRETE
+    ),
+    "normal": dict(latent_units=(2, 2), network=(4,), prior="normal", batch_normalization=False),
+}
+LEFT_OF = {"rbm": "LLLRR", "rbm, split": "LLRR", "rbm, three groups": "RLRL"}
+
+
+def build(name, **kwargs):
+    arguments = {**MODELS[name], **kwargs}
+    if isinstance(arguments.get("smoothing"), tuple):
+        smoothing, parameters = arguments["smoothing"]
+        arguments["smoothing"] = Smoothing(smoothing, **parameters)
+    model = oracles.randomize(DVAE(image_shape=SHAPE, **arguments), seed=1)
+    if model.rbm is not None:
+        model.update_log_partition()
+    return model
+
+
+@functools.cache
+def built(name):
+    return build(name)
+
+
+@pytest.fixture(params=MODELS)
+def named(request):
+    return request.param, built(request.param)
+
+
+@pytest.fixture(params=[name for name in MODELS if name != "normal"])
+def binary(request):
+    return request.param, built(request.param)
+
+
+# --- images and latents ---
+
+
+def every_image():
+    return oracles.states(2).reshape(4, *SHAPE).astype(np.float32)
+
+
+def enumerated(name, model, x):
+    sides = LEFT_OF.get(name)
+    return oracles.EnumeratedDVAE(model, x, sides and [side == "L" for side in sides])
+
+
+def test_samples_follow_the_exact_law(binary):
+    name, model = binary
+    exact = enumerated(name, model, every_image())
+    probability = np.exp(exact.log_p)
+    np.testing.assert_allclose(probability.sum(), 1.0, rtol=1e-10)
+    count = 20_000
+    samples = model.sample(count, seed=1).numpy()
+    assert samples.shape == (count, *SHAPE)
+    assert samples.dtype == np.float32
+    frequency = np.array([(samples == image).all(axis=(1, 2, 3)).mean() for image in every_image()])
+    np.testing.assert_allclose(frequency.sum(), 1.0)
+    # 1e-6 shared by the four; Bernstein for indicator variables.
+    tolerance = oracles.bernstein(probability * (1 - probability), 1.0, count, 1e-6 / 4)
+    assert (np.abs(frequency - probability) < tolerance).all()
+    means = model.sample(count, seed=1, mean=True).numpy()
+    pixel_means = probability @ every_image().reshape(4, -1)
+    assert (np.abs(means.mean(axis=0).ravel() - pixel_means) < 2 * tolerance.max()).all()
+    assert len(np.unique(means)) > 2
+
+
+def test_encodings_follow_the_posterior(binary):
+    name, model = binary
+    x = every_image()[1:3]
+    exact = enumerated(name, model, x)
+    latents = model.encode(np.repeat(x, 10_000, axis=0), seed=2)
+    assert [g.shape[1] for g in latents.groups] == list(model.latent_units)
+    z = np.concatenate(latents.groups, axis=1).reshape(2, 10_000, -1)
+    assert set(np.unique(z)) == {0.0, 1.0}
+    states = oracles.states(z.shape[2])
+    moments = states[:, :, None] * states[:, None, :]
+    want = np.einsum("bs,sij->bij", exact.q, moments)
+    got = np.einsum("bsi,bsj->bij", z, z) / 10_000
+    # Hoeffding with a false-failure rate of 1e-6 over all entries.
+    assert np.abs(got - want).max() < np.sqrt(np.log(2 * want.size * 1e6) / (2 * 10_000))
+
+
+def test_decoding_is_the_decoder(named):
+    _, model = named
+    latents = model.encode(every_image(), seed=0)
+    means = model.decode(latents, seed=0, mean=True)
+    logits = oracles.dense_stack(model.decoder, [np.float64(g) for g in latents.groups])
+    np.testing.assert_allclose(means, expit(logits).reshape(4, *SHAPE), rtol=1e-4, atol=1e-6)
+    many = Latents([np.repeat(g[:1], 20_000, axis=0) for g in latents.groups])
+    images = model.decode(many, seed=3).numpy()
+    assert set(np.unique(images)) <= {0.0, 1.0}
+    assert np.abs(images.mean(axis=0) - means[0]).max() < np.sqrt(np.log(4e6) / (2 * 20_000))
+
+
+def test_reconstructions_and_seeds(named):
+    _, model = named
+    x = np.tile(every_image(), [8, 1, 1, 1])
+    means = model.reconstruct(x, seed=4, mean=True).numpy()
+    assert means.shape == x.shape
+    assert ((means > 0) & (means < 1)).all()
+    assert set(np.unique(model.reconstruct(x, seed=4))) == {0.0, 1.0}
+    for call in (
+        lambda seed: model.reconstruct(x, seed=seed),
+        lambda seed: model.sample(32, seed=seed),
+        lambda seed: np.concatenate(model.encode(x, seed=seed).groups, axis=1),
+        lambda seed: model.elbo_terms(x, seed=seed).elbo,
+        lambda seed: model.log_likelihood(x, 2, seed=seed),
+    ):
+        np.testing.assert_array_equal(call(1), call([1, 0]))  # an integer is the first of two words
+        assert not np.array_equal(call(1), call(2))
+
+
+def test_call_and_predict_are_mean_reconstructions(named):
+    _, model = named
+    x = every_image()
+    np.testing.assert_array_equal(model(x), model.reconstruct(x, seed=model.seed, mean=True))
+    assert model.predict(x, verbose=0).shape == x.shape
+
+
+def test_normal_prior_against_quadrature():
+    # One latent: log p(x), the ELBO and the smoothed limit, which is the same for continuous variables.
+    model = oracles.randomize(DVAE(image_shape=SHAPE, latent_units=(1,), network=(4,), prior="normal"), scale=0.5)
+    x = every_image()
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    weights = weights / np.sqrt(2 * np.pi)
+    pixels = x.reshape(4, -1)
+
+    def log_likelihood(h):
+        return oracles.bernoulli_log_prob(pixels[:, None], oracles.dense_stack(model.decoder, [h[..., None]]))
+
+    parameters = oracles.dense_stack(model.encoders[0], [np.float64(pixels)])
+    loc, scale = parameters[:, :1], np.exp(parameters[:, 1:])
+    log_p = np.log(np.exp(log_likelihood(np.tile(nodes, [4, 1]))) @ weights)
+    kl = (0.5 * (loc**2 + scale**2 - 1) - np.log(scale))[:, 0]
+    elbo = log_likelihood(loc + scale * nodes) @ weights - kl
+    assert (elbo < log_p - 0.01).all()
+    repeats = 10_000
+    for limit in ("binary", "smoothed"):
+        terms = model.elbo_terms(np.repeat(x, repeats, axis=0), seed=0, limit=limit)
+        values = np.float64(terms.elbo).reshape(4, repeats)
+        error = oracles.normal_bound(values.std(axis=1), repeats)
+        assert (np.abs(values.mean(axis=1) - elbo) < error + 1e-4).all()
+        np.testing.assert_allclose(terms.kl_per_group[0], np.repeat(kl, repeats), rtol=1e-4, atol=1e-5)
+    ratio = np.exp(np.float64(model.log_weights(x, 40_000, seed=1)) - log_p)
+    error = oracles.normal_bound(ratio.std(axis=0), 40_000)
+    assert (np.abs(ratio.mean(axis=0) - 1) < error + 1e-4).all()
+    assert (error < 0.3).all()
+
+
+def test_normal_groups_depend_on_earlier_ones():
+    # p(x) by importance sampling from the posterior and by sampling the prior.
+    model = oracles.randomize(build("normal"), seed=2, scale=0.4)
+    for encoder in model.encoders:  # wide enough for finite variance
+        encoder.output_bias.assign_add([0.0, 0.0, 0.5, 0.5])
+    x = every_image()
+    samples = model.prior.sample(200_000, seed=0)
+    logits = oracles.dense_stack(model.decoder, [np.float64(s) for s in samples])
+    p = np.stack([np.exp(oracles.bernoulli_log_prob(image.ravel(), logits)) for image in x], axis=1)
+    ratio = np.exp(np.float64(model.log_weights(x, 200_000, seed=1)))
+    error = 5 * np.hypot(p.std(axis=0), ratio.std(axis=0)) / np.sqrt(200_000)
+    assert (np.abs(ratio.mean(axis=0) - p.mean(axis=0)) < error).all()
+    assert (error < 0.2 * p.mean(axis=0)).all(), "the test must have power"
+
+
+# --- configuration ---
+
+
+def test_configuration_round_trip(named):
+    _, model = named
+    config = json.loads(json.dumps(model.get_config()))
+    restored = DVAE.from_config(config)
+    assert json.loads(json.dumps(restored.get_config())) == config
+    restored.set_weights(model.get_weights())
+    x = every_image()
+    for limit in ("binary", "smoothed"):
+        np.testing.assert_array_equal(
+            restored.log_likelihood(x, 20, seed=3, limit=limit), model.log_likelihood(x, 20, seed=3, limit=limit)
+        )
+
+
+def test_configuration_holds_every_argument():
+    model = DVAE(
+        image_shape=[2, 3, 1], latent_units=[2, 3], network=[4, 5], prior="rbm", sides=["split", "left"],
+        smoothing=Smoothing("overlapping_exponential", beta=schedules.linear(2.0, 8.0, 50)),
+        kl_factor=schedules.linear(0.0, 1.0, 100), weight_decay=0.25, batch_normalization=False,
+        batch_normalization_momentum=0.5, num_chains=7, num_sweeps=3, seed=9, name="mine",
+    )
+    restored = DVAE.from_config(json.loads(json.dumps(model.get_config())))
+    for name, value in {
+        "image_shape": (2, 3, 1), "latent_units": (2, 3), "network": (4, 5), "prior_name": "rbm", "seed": 9,
+        "weight_decay": 0.25, "batch_normalization": False, "batch_normalization_momentum": 0.5,
+        "num_chains": 7, "num_sweeps": 3, "name": "mine",
+    }.items():
+        assert getattr(restored, name) == value, name
+    assert restored.prior.sides == ("split", "left")
+    assert restored.negative_phase.num_chains == 7
+    assert restored.decoder.hidden_units == (4, 5)
+    assert [encoder.batch_normalization for encoder in restored.encoders] == [False, False]
+    for step in (0, 20, 1000):
+        for a, b in ((restored, model), (model, restored)):
+            assert a.smoothing.parameter(step) == b.smoothing.parameter(step)
+            assert schedules.value_at(a.kl_factor, step) == schedules.value_at(b.kl_factor, step)
+    # A model and its configuration hold what was given: the defaults too.
+    assert DVAE(image_shape=SHAPE, latent_units=(2, 2), network="linear").get_config()["sides"] is None
+
+
+@pytest.mark.parametrize(
+    ("num_groups", "sides"),
+    [(1, ("split",)), (2, ("left", "right")), (3, ("left", "right", "right")), (4, ("left",) * 2 + ("right",) * 2)],
+)
+def test_default_sides(num_groups, sides):
+    assert default_sides(num_groups) == sides
+
+
+@pytest.mark.parametrize(("network", "widths"), [("linear", ()), ("nonlinear", (200, 200)), ((), ()), ((3,), (3,))])
+def test_network(network, widths):
+    model = DVAE(image_shape=SHAPE, latent_units=(2, 2), network=network, prior="bernoulli")
+    for stack in (*model.encoders, model.decoder, *model.prior.networks):
+        assert stack.hidden_units == widths
+
+
+# --- the data mean ---
+
+
+def test_data_mean_centres_the_encoder_and_sets_the_decoder():
+    mean = np.array([0.25, 0.75]).reshape(SHAPE)
+    model = DVAE(image_shape=SHAPE, latent_units=(2, 2), network="linear", data_mean=mean)
+    np.testing.assert_allclose(model.data_mean, mean.ravel())
+    assert not any(w is model.data_mean for w in model.trainable_variables)
+    zeros = Latents([np.zeros([1, 2], np.float32)] * 2)
+    np.testing.assert_allclose(model.decode(zeros, seed=0, mean=True)[0], mean, rtol=1e-6)
+    # The posterior's logits at the mean image are the bias, 0.
+    kernel = model.encoders[0].input_layers[0].kernel.numpy()
+    (q, _) = model.posterior_means(every_image(), seed=0)
+    np.testing.assert_allclose(q, expit((every_image() - mean).reshape(4, -1) @ kernel), rtol=1e-5)
+
+
+def test_pixels_that_never_change_start_finite():
+    model = DVAE(image_shape=SHAPE, latent_units=(2, 2), network="linear", data_mean=np.array([[[0.0], [1.0]]]))
+    np.testing.assert_allclose(model.decoder.output_bias, np.log([1e-3 / 0.999, 0.999 / 1e-3]), rtol=1e-4)
+
+
+# --- errors ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(prior="ising"), "`prior` must be one of .* Received: prior='ising'"),
+        (dict(bound="tight"), "`bound` must be one of .* Received: bound='tight'"),
+        (dict(network="deep"), "`network` must be one of .* Received: network='deep'"),
+        (dict(image_shape=(28, 28)), r"`image_shape` must be .* Received: image_shape=\(28, 28\)"),
+        (dict(image_shape=(0, 2, 1)), "`image_shape` must be"),
+        (dict(latent_units=()), r"`latent_units` must be positive integers. Received: latent_units=\(\)"),
+        (dict(latent_units=(3, 0)), r"`latent_units` must be positive integers"),
+        (dict(latent_units=-1), r"`latent_units` must be positive integers"),
+        (dict(latent_units=1), "Both sides of the Boltzmann machine need units.*leaves 0 on the left and 1"),
+        (dict(sides=("left", "left")), "Both sides of the Boltzmann machine need units.*5 on the left and 0"),
+        (dict(sides=("right", "right")), "Both sides of the Boltzmann machine need units"),
+        (dict(sides=("left",)), r"`sides` must give one of .* for each of the 2 groups. Received: sides=\('left'"),
+        (dict(sides=("left", "top")), "`sides` must give one of"),
+        (dict(num_chains=0), "`num_chains` must be a positive integer. Received: num_chains=0"),
+        (dict(num_sweeps=0), "`num_sweeps` must be a positive integer. Received: num_sweeps=0"),
+        (dict(data_mean=np.zeros([3])), r"`data_mean` must be an image of shape \(1, 2, 1\)"),
+        (dict(data_mean=np.full(SHAPE, 1.5)), "range 1.5 to 1.5"),
+        (dict(data_mean=np.full(SHAPE, np.nan)), "`data_mean` must be an image"),
+        (dict(prior="bernoulli", bound="marginal", smoothing=SPIKE), "marginal bound needs a density.*'spike_and_exp"),
+        (dict(smoothing=CONCRETE), "'binary_concrete', z is a function of zeta.*Use prior="),
+        (dict(prior="bernoulli", smoothing=CONCRETE), "'binary_concrete', z is a function of zeta"),
+        (
+            dict(smoothing=("overlapping_logistic", {"scale": 0.2, "loc0": -1.0})),
+            r"latents of the binary limit are 0 and 1.* Received: 'overlapping_logistic' with \(loc0, loc1\)=\(-1.0",
+        ),
+    ],
+)
+def test_arguments_are_checked(arguments, message):
+    if "smoothing" in arguments:
+        name, parameters = arguments["smoothing"]
+        arguments = {**arguments, "smoothing": Smoothing(name, **parameters)}
+    with pytest.raises(ValueError, match=message):
+        DVAE(**{"image_shape": SHAPE, "latent_units": (3, 2), "network": "linear", **arguments})
+
+
+def test_number_of_samples_is_checked():
+    model = build("rbm")
+    with pytest.raises(ValueError, match="`num_samples` must be at least 1. Received: num_samples=0"):
+        model.sample(0, seed=0)
+
+
+BAD_IMAGES = {
+    "no channel": (np.zeros([4, 1, 2], np.float32), r"the shape \[batch, 1, 2, 1\]. Received: \((4|None), 1, 2\)"),
+    "one image": (np.zeros(SHAPE, np.float32), r"Received: \((1|None), 2, 1\)"),
+    "other size": (np.zeros([4, 2, 1, 1], np.float32), r"Received: \((4|None), 2, 1, 1\)"),
+    "grey": (np.full([4, *SHAPE], 0.5, np.float32), r"takes pixels in \{0, 1\}.*Binarize the images first"),
+    "0 to 255": (np.full([4, *SHAPE], 255, np.uint8), "takes pixels in"),
+    "negative": (np.full([4, *SHAPE], -1.0, np.float32), "takes pixels in"),
+    "NaN": (np.full([4, *SHAPE], np.nan, np.float32), "takes pixels in"),
+    "infinite": (np.full([4, *SHAPE], np.inf, np.float32), "takes pixels in"),
+    "complex": (np.zeros([4, *SHAPE], np.complex64), "must be numbers. Received: dtype complex64"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_IMAGES)
+def test_images_are_checked(bad):
+    model = built("rbm")
+    x, message = BAD_IMAGES[bad]
+    for call in (
+        lambda: model.log_likelihood(x, 2, seed=0),
+        lambda: model.log_weights(x, 2, seed=0),
+        lambda: model.elbo_terms(x, seed=0),
+        lambda: model.encode(x, seed=0),
+        lambda: model.reconstruct(x, seed=0),
+        lambda: model.posterior_means(x, seed=0),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    model = build("bernoulli, marginal")
+    model.compile("sgd")
+    return model
+
+
+@pytest.mark.parametrize("bad", BAD_IMAGES)
+def test_images_are_checked_in_training(compiled, bad):
+    model = compiled
+    x, message = BAD_IMAGES[bad]
+    # The values are looked at in the graph, where errors are TensorFlow's.
+    error = ValueError if "takes pixels" not in message else tf.errors.InvalidArgumentError
+    before = [v.numpy() for v in model.trainable_variables]
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(error, match=message):
+            call(x, verbose=0)
+    for a, b in zip(before, model.trainable_variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bool", "float64"])
+def test_images_of_any_number_type(compiled, dtype):
+    model, x = compiled, every_image()
+    np.testing.assert_array_equal(
+        model.log_likelihood(x.astype(dtype), 5, seed=0), model.log_likelihood(x, 5, seed=0)
+    )
+    want = model.evaluate(x, verbose=0, return_dict=True)
+    assert model.evaluate(tf.data.Dataset.from_tensors(x.astype(dtype)), verbose=0, return_dict=True) == want
+    model.fit(x.astype(dtype), verbose=0)

@@ -1,0 +1,420 @@
+import csv
+import errno
+import json
+import os
+import pathlib
+import stat
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfdvae import callbacks
+from tfdvae.layers import Smoothing
+from tfdvae.models import DVAE
+from tfdvae.objectives import schedules
+
+
+def make_model(prior="rbm", seed=0, **kwargs):
+    keras.utils.set_random_seed(seed)
+    model = DVAE(
+        image_shape=(2, 2, 1), latent_units=(3, 2), network=(4,), prior=prior, num_chains=3, **kwargs
+    )
+    model.compile(keras.optimizers.SGD(0.1))
+    if model.rbm is not None:
+        model.update_log_partition()
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model()
+
+
+@pytest.fixture(autouse=True)
+def _step_zero(model):
+    model.step.assign(0)
+
+
+def attach(callback, model, epochs=100):
+    callback.set_model(model)
+    callback.set_params({"epochs": epochs})
+    return callback
+
+
+def end_epoch(callback, epoch, steps_per_epoch=10, **logs):
+    """Ends epoch `epoch` (counted from 0) of the callback's model, at the step where it ends."""
+    callback.model.step.assign((epoch + 1) * steps_per_epoch)
+    callback.on_epoch_end(epoch, {"loss": 1.0, **logs})
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- files ---
+
+
+def test_write_atomically_replaces_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    for text in ("one", "two"):
+        callbacks.write_atomically(path, lambda name, text=text: pathlib.Path(name).write_text(text))
+        assert path.read_text() == text
+    assert names(path.parent) == ["a.txt"]
+
+
+def test_write_atomically_makes_files_with_the_usual_permissions(tmp_path):
+    callbacks.write_json(tmp_path / "a.json", {})
+    (tmp_path / "b").touch()
+    assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == stat.S_IMODE((tmp_path / "b").stat().st_mode)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_write_atomically_keeps_the_old_file_on_an_error(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def write(name):
+        with open(name, "w") as file:
+            file.write("half of the n")
+        raise error
+
+    with pytest.raises(type(error)):
+        callbacks.write_atomically(path, write)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_write_atomically_replaces_what_an_interrupted_write_left_behind(tmp_path):
+    left = []
+    path = tmp_path / "a.weights.h5"
+    callbacks.write_atomically(path, lambda name: left.append(name) or pathlib.Path(name).touch())
+    with open(left[0], "w") as file:
+        file.write("cut o")
+    callbacks.write_json(path, [1])
+    assert json.loads(path.read_text()) == [1]
+    assert names(tmp_path) == ["a.weights.h5"]
+    assert left[0].endswith(".weights.h5")  # Keras insists on this suffix
+
+
+def test_write_atomically_writes_through_links_and_refuses_what_is_no_file(tmp_path):
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    callbacks.write_json(tmp_path / "link", 1)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "1\n"
+    for path in (tmp_path, "/dev/full"):
+        with pytest.raises(ValueError, match="regular file"):
+            callbacks.write_json(path, 1)
+    assert not os.path.isfile("/dev/full")
+
+
+# --- metrics ---
+
+
+def rows_of(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def test_metrics_log_columns(tmp_path, model):
+    log = attach(callbacks.MetricsLog(tmp_path / "sub" / "metrics.csv"), model)
+    log.on_train_begin()
+    end_epoch(log, 0, elbo=np.float32(-3.25), val_elbo=-4.0)
+    end_epoch(log, 1, elbo=-3.0, val_elbo=-4.5)
+    first, second = rows_of(log.path)
+    expected = ["epoch", "step", "loss", "elbo", "val_elbo", "kl_factor", "beta", "learning_rate"]
+    expected += ["log_partition_estimate", "log_partition_error", "log_partition_step", "seconds"]
+    assert list(first) == expected
+    assert (first["epoch"], first["step"], first["elbo"], first["val_elbo"]) == ("1", "10", "-3.25", "-4.0")
+    assert (second["epoch"], second["step"]) == ("2", "20")
+    assert float(first["log_partition_estimate"]) == model.stored_log_partition.estimate.value
+    assert float(first["learning_rate"]) == np.float32(0.1)
+    assert float(second["seconds"]) >= float(first["seconds"]) >= 0
+
+
+def test_metrics_log_gives_the_schedules_at_the_step(tmp_path):
+    model = make_model(
+        prior="bernoulli",
+        kl_factor=schedules.linear(0.0, 1.0, 40),
+        smoothing=Smoothing("overlapping_exponential", beta=schedules.linear(6.0, 16.0, 100)),
+    )
+    log = attach(callbacks.MetricsLog(tmp_path / "metrics.csv"), model)
+    log.on_train_begin()
+    end_epoch(log, 0)
+    (row,) = rows_of(log.path)
+    assert (float(row["kl_factor"]), float(row["beta"])) == (0.25, 7.0)
+    assert not any("log_partition" in name for name in row)
+
+
+def whole_log(path, model, epochs=range(4)):
+    log = attach(callbacks.MetricsLog(path), model)
+    log.on_train_begin()
+    for epoch in epochs:
+        end_epoch(log, epoch, elbo=-1.0 - epoch)
+    return log
+
+
+def without_seconds(path):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows_of(path)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text,
+        lambda text: text[:-1],  # the end of the line is missing
+        lambda text: text[: text.rindex("\n3,") + 9],  # a row that was cut off
+        lambda text: text + "9,50,1.0\n",  # a row of another length
+        lambda text: text.replace("\n3,30", "\n3,\0\0"),  # blocks that never reached the disk
+        lambda text: text + "\0\0\0\0",
+    ],
+)
+def test_resumed_metrics_are_those_of_an_uninterrupted_run(tmp_path, model, damage):
+    whole_log(tmp_path / "whole.csv", model)
+    model.step.assign(0)
+    path = whole_log(tmp_path / "cut.csv", model).path
+    path.write_text(damage(path.read_text()))
+    model.step.assign(20)  # the last state is older than the last row
+    whole_log(path, model, epochs=range(2, 4))
+    assert without_seconds(path) == without_seconds(tmp_path / "whole.csv")
+    assert [row["step"] for row in rows_of(path)] == ["10", "20", "30", "40"]
+
+
+@pytest.mark.parametrize("text", ["", "epoch,st", "epoch,step,loss", "no columns of ours\n1\n"])
+def test_metrics_log_starts_anew_where_the_header_is_cut_off(tmp_path, model, text):
+    (tmp_path / "metrics.csv").write_text(text)
+    whole_log(tmp_path / "metrics.csv", model)
+    assert [row["step"] for row in rows_of(tmp_path / "metrics.csv")] == ["10", "20", "30", "40"]
+
+
+def test_full_disk_while_a_row_is_written(tmp_path, model, monkeypatch):
+    whole_log(tmp_path / "whole.csv", model)
+    model.step.assign(0)
+    path = whole_log(tmp_path / "full.csv", model, epochs=range(2)).path
+    log = attach(callbacks.MetricsLog(path), model)
+    log.on_train_begin()
+
+    def full(handle):
+        os.ftruncate(handle, os.fstat(handle).st_size - 7)  # only a part found place
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            end_epoch(log, 2, elbo=-3.0)
+    assert len(path.read_text().splitlines()) == 4
+    model.step.assign(20)
+    whole_log(path, model, epochs=range(2, 4))
+    assert without_seconds(path) == without_seconds(tmp_path / "whole.csv")
+
+
+def summaries(folder):
+    """(step, tag, plugin, value) of all TensorBoard events below a folder."""
+    found = []
+    for path in sorted(folder.glob("events*")):
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            for value in event.summary.value:
+                plugin = value.metadata.plugin_data.plugin_name
+                found.append((event.step, value.tag, plugin, tf.make_ndarray(value.tensor)))
+    return found
+
+
+def test_metrics_log_writes_scalars_for_tensorboard(tmp_path, model):
+    log = attach(callbacks.MetricsLog(tmp_path / "metrics.csv", tmp_path / "tb"), model)
+    log.on_train_begin()
+    end_epoch(log, 0, elbo=-2.0, val_elbo=-3.0)
+    end_epoch(log, 1, elbo=-1.0, val_elbo=-2.5)
+    log.on_train_end()
+    found = summaries(tmp_path / "tb")
+    values = {(step, tag): float(value) for step, tag, _, value in found}
+    assert {plugin for _, _, plugin, _ in found} == {"scalars"}
+    assert values[10, "elbo"] == -2.0
+    assert values[20, "validation/elbo"] == -2.5
+    assert (20, "beta") in values
+    assert not {"epoch", "step"} & {tag for _, tag, _, _ in found}
+
+
+# --- checkpoints ---
+
+
+def state(model):
+    """All that training changes, as arrays."""
+    optimizers = [model.optimizer, *model.group_optimizers.values()]
+    return [v.numpy() for v in (*model.weights, *(v for o in optimizers for v in o.variables))]
+
+
+def assert_same(a, b):
+    assert len(a) == len(b)
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def shake(model, seed):
+    """Gives every variable another value, without a training."""
+    rng = np.random.default_rng(seed)
+    optimizers = [model.optimizer, *model.group_optimizers.values()]
+    for variable in (*model.trainable_variables, *(v for o in optimizers for v in o.variables)):
+        if "float" in variable.dtype:
+            variable.assign(variable + rng.normal(size=variable.shape).astype("float32"))
+    for optimizer in optimizers:
+        optimizer.iterations.assign(seed)
+
+
+def test_checkpoint_restores_the_whole_state(tmp_path):
+    images = np.random.default_rng(0).integers(0, 2, (8, 2, 2, 1)).astype("float32")
+
+    def make(seed):
+        model = make_model(seed=seed)
+        model.compile(keras.optimizers.Adam(1e-2), group_optimizers={"prior": keras.optimizers.Adam(1e-3)})
+        return model
+
+    trained = make(seed=1)
+    trained.fit(images, batch_size=4, epochs=2, verbose=0, callbacks=[callbacks.TrainingCheckpoint(tmp_path)])
+    assert names(tmp_path) == ["step-00000002.weights.h5", "step-00000004.weights.h5"]
+    fresh = make(seed=2)
+    differing = [not np.array_equal(a, b) for a, b in zip(state(fresh), state(trained), strict=True)]
+    assert sum(differing) > len(differing) / 2
+    assert callbacks.TrainingCheckpoint(tmp_path).restore(fresh) == 4
+    assert_same(state(fresh), state(trained))
+    assert int(fresh.group_optimizers["prior"].iterations) == 4
+    assert np.any(trained.negative_phase.left.numpy() != make(seed=3).negative_phase.left.numpy())
+
+
+def test_checkpoint_keeps_the_last_states_and_the_best(tmp_path, model):
+    checkpoint = attach(callbacks.TrainingCheckpoint(tmp_path, keep=2), model)
+    states = []
+    for epoch, value in enumerate([-3.0, -1.0, np.nan, -2.0]):
+        shake(model, epoch)
+        end_epoch(checkpoint, epoch, val_elbo=value)
+        states.append(state(model))
+    assert names(tmp_path) == [
+        "best.json",
+        "best.weights.h5",
+        "step-00000030.weights.h5",
+        "step-00000040.weights.h5",
+    ]
+    shake(model, 9)
+    assert checkpoint.load_best(model) == {"step": 20, "val_elbo": -1.0}
+    assert_same(state(model), states[1])
+    assert checkpoint.restore(model) == 40
+    assert_same(state(model), states[3])
+
+
+def test_checkpoint_every_epochs_and_at_the_end(tmp_path, model):
+    checkpoint = attach(callbacks.TrainingCheckpoint(tmp_path, every_epochs=2, keep=9), model, epochs=5)
+    for epoch in range(5):
+        end_epoch(checkpoint, epoch)
+    assert names(tmp_path) == [f"step-000000{n}0.weights.h5" for n in (2, 4, 5)]
+
+
+def test_states_are_ordered_by_step_beyond_eight_digits(tmp_path, model):
+    checkpoint = attach(callbacks.TrainingCheckpoint(tmp_path, keep=1), model)
+    end_epoch(checkpoint, 0, steps_per_epoch=99_999_999)
+    end_epoch(checkpoint, 0, steps_per_epoch=100_000_000)
+    assert names(tmp_path) == ["step-100000000.weights.h5"]
+    assert checkpoint.restore(model) == 100_000_000
+
+
+def test_restore_of_nothing(tmp_path, model):
+    before = state(model)
+    checkpoint = callbacks.TrainingCheckpoint(tmp_path / "none")
+    assert checkpoint.restore(model) == 0
+    assert_same(state(model), before)
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint in .*none. Train first"):
+        checkpoint.load_best(model)
+    assert not (tmp_path / "none").exists()
+
+
+def test_restore_skips_an_unreadable_state_and_clears_what_was_left_behind(tmp_path, model, caplog):
+    checkpoint = attach(callbacks.TrainingCheckpoint(tmp_path), model)
+    end_epoch(checkpoint, 0)
+    expected = state(model)
+    shake(model, 1)
+    end_epoch(checkpoint, 1)
+    newest = tmp_path / "step-00000020.weights.h5"
+    content = newest.read_bytes()
+    newest.write_bytes(content[: len(content) // 2])
+    (tmp_path / ".writing-step-00000030.weights.h5").write_bytes(content[:100])
+    assert checkpoint.restore(model) == 10
+    assert_same(state(model), expected)
+    assert "unreadable" in caplog.text
+    assert names(tmp_path) == ["step-00000010.weights.h5", newest.name]
+    (tmp_path / "step-00000010.weights.h5").write_bytes(b"")
+    with pytest.raises(OSError, match=r"None of the checkpoints .* can be read: step-00000010"):
+        checkpoint.restore(model)
+
+
+def test_best_weights_without_their_record(tmp_path, model):
+    # An interruption between the two: the state is that of the epoch before, and the epoch is run again.
+    checkpoint = attach(callbacks.TrainingCheckpoint(tmp_path), model)
+    end_epoch(checkpoint, 0, val_elbo=-1.0)
+    (tmp_path / "best.json").unlink()
+    assert checkpoint.load_best(model) == {"step": 10}
+    end_epoch(checkpoint, 0, val_elbo=-1.0)
+    assert checkpoint.load_best(model) == {"step": 10, "val_elbo": -1.0}
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), RuntimeError("errno = 28")])
+def test_full_disk_while_a_state_is_written(tmp_path, model, monkeypatch, error):
+    checkpoint = attach(callbacks.TrainingCheckpoint(tmp_path), model)
+    end_epoch(checkpoint, 0, val_elbo=-3.0)
+    before, files = state(model), names(tmp_path)
+
+    def save_weights(name):
+        with open(name, "wb") as file:
+            file.write(b"half")
+        raise error
+
+    shake(model, 5)
+    monkeypatch.setattr(model, "save_weights", save_weights)
+    for value in (-1.0, -5.0):  # while the best weights are written, and while the state is
+        with pytest.raises(OSError, match=r"No space left|Is the disk full"):
+            end_epoch(checkpoint, 1, val_elbo=value)
+    assert names(tmp_path) == files
+    assert checkpoint.load_best(model) == {"step": 10, "val_elbo": -3.0}
+    assert checkpoint.restore(model) == 10
+    assert_same(state(model), before)
+
+
+@pytest.mark.parametrize("loss", [np.nan, np.inf])
+def test_diverged_state_is_not_saved(tmp_path, model, loss):
+    checkpoint = attach(callbacks.TrainingCheckpoint(tmp_path), model)
+    end_epoch(checkpoint, 0)
+    with pytest.raises(ValueError, match=f"diverged: at step 20 the loss is {loss}"):
+        end_epoch(checkpoint, 1, loss=loss)
+    assert names(tmp_path) == ["step-00000010.weights.h5"]
+
+
+@pytest.mark.parametrize("arguments", [{"keep": 0}, {"every_epochs": 0}])
+def test_checkpoint_rejects_counts_that_are_not_positive(tmp_path, arguments):
+    with pytest.raises(ValueError, match="must be at least 1"):
+        callbacks.TrainingCheckpoint(tmp_path, **arguments)
+
+
+# --- log Z and pictures ---
+
+
+def test_log_partition_refresh(model):
+    refresh = attach(callbacks.LogPartitionRefresh(every_epochs=2), model)
+    for epoch, expected in ((0, 10), (1, 10), (2, 30)):
+        model.step.assign(10 * (epoch + 1))
+        refresh.on_epoch_begin(epoch)
+        assert model.stored_log_partition.step == expected
+    attach(callbacks.LogPartitionRefresh(), make_model(prior="bernoulli")).on_epoch_begin(0)
+
+
+def test_image_grids(tmp_path, model):
+    images = tf.zeros([9, 2, 2, 1])
+    grids = attach(callbacks.ImageGrids(tmp_path, images, every_epochs=2, num_images=3), model, epochs=5)
+    grids.on_train_begin()
+    for epoch in range(5):
+        end_epoch(grids, epoch)
+    grids.on_train_end()
+    found = {(step, tag): value for step, tag, plugin, value in summaries(tmp_path) if plugin == "images"}
+    assert set(found) == {(step, tag) for step in (20, 40, 50) for tag in ("samples", "reconstructions")}
+    for (_, tag), value in found.items():
+        width, height, *pictures = value
+        assert (int(width), int(height), len(pictures)) == (4 if tag == "reconstructions" else 2, 2, 3)
+        assert all(picture.startswith(b"\x89PNG") for picture in pictures)
