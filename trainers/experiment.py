@@ -21,7 +21,7 @@ from tfdvae.models import DVAE
 from tfdvae.objectives import schedules
 
 _PARAMETER = {"overlapping_logistic": "scale", "binary_concrete": "temperature"}
-# What may change between the runs on one workdir: it does not touch the training.
+# What may change between the runs on one workdir.
 _FREE_FIELDS = ("evaluation", "steps_per_execution")
 
 
@@ -29,7 +29,7 @@ def check(config) -> None:
     """Checks the fields that nothing else checks in time.
 
     Raises:
-      ValueError: if a count is not positive, or the warm-up not a fraction.
+      ValueError: if a count is not positive, the warm-up no fraction, or the split unknown.
     """
     for name in ("num_steps", "steps_per_epoch", "steps_per_execution"):
         if config[name] < 1:
@@ -39,6 +39,11 @@ def check(config) -> None:
             raise ValueError(
                 f"`config.evaluation.{name}` must be at least 1. Received: {config.evaluation[name]}"
             )
+    splits = (*data.info(config.data.name).split_sizes, "validation")
+    if config.evaluation.split not in splits:
+        raise ValueError(
+            f"`config.evaluation.split` must be one of {splits}. Received: {config.evaluation.split!r}"
+        )
     if not 0.0 <= config.kl_warmup <= 1.0:
         raise ValueError(f"`config.kl_warmup` must be in [0, 1]. Received: {config.kl_warmup}")
     if len(config.optimizer.factors) != len(config.optimizer.boundaries) + 1:
@@ -56,14 +61,19 @@ def smoothing(config) -> Smoothing:
 
 
 def model(config, data_dir=None) -> DVAE:
-    """The model, uncompiled, centred on the training data (on nothing if `data_dir` is `False`)."""
-    warmup = int(config.kl_warmup * config.num_steps)
+    """The model, uncompiled, centred on the training data (on nothing if `data_dir` is `False`).
+
+    Sets Keras' global seed, from which the initial weights come.
+    """
     c = config.data
+    mean = data.training_mean(c.name, data_dir, c.binarization) if data_dir is not False else None
+    warmup = int(config.kl_warmup * config.num_steps)
+    keras.utils.set_random_seed(config.seed)  # after the data: TFDS draws random numbers as it prepares them
     return DVAE(
         image_shape=data.info(c.name).image_shape,
         smoothing=smoothing(config),
         kl_factor=schedules.linear(0.0, 1.0, warmup) if warmup else 1.0,
-        data_mean=data.training_mean(c.name, data_dir, c.binarization) if data_dir is not False else None,
+        data_mean=mean,
         seed=config.seed,
         **config.model.to_dict(),
     )

@@ -6,13 +6,15 @@ The workdir gets config.json, checkpoints/, metrics.csv, TensorBoard events, and
 samples.png and reconstructions.png. A program that was interrupted at any moment, `kill -9` included,
 continues from the last checkpoint, and ends with the weights and the metrics of an uninterrupted one.
 
-A resumed run must have the config of the workdir, except for what does not touch the training: the
-`evaluation` section and `steps_per_execution` may change, and the workdir keeps the newest ones. An epoch
-of `steps_per_epoch` steps ends with a validation, a row of metrics.csv and a checkpoint; if `num_steps`
-is no multiple of it, the last epoch is shorter. `steps_per_execution` only affects the speed, and is an upper
-limit: the next smaller number that divides all epochs is used, and 1 on several replicas (Keras 3.15 fails
-with more on `MirroredStrategy`). On another number of replicas a resumed run goes on, but not bit for bit;
-see `tfdvae.boltzmann.PersistentChains` for what becomes of the chains.
+A resumed run must have the config of the workdir, except for the `evaluation` section, which does not
+touch the training, and `steps_per_execution`, which only changes the speed (and, as the graph is another
+one, how sums are rounded); the workdir keeps the newest ones. On another number of replicas a resumed run
+goes on, but not bit for bit; see `tfdvae.boltzmann.PersistentChains` for what becomes of the chains.
+
+An epoch of `steps_per_epoch` steps ends with a validation, a row of metrics.csv and a checkpoint; if
+`num_steps` is no multiple of it, the last epoch is shorter. `steps_per_execution` is an upper limit: the
+next smaller number that divides all epochs is used, and 1 on several replicas (with more, Keras 3.15 fails
+on `MirroredStrategy`).
 """
 
 import math

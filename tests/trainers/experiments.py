@@ -21,7 +21,7 @@ def tiny_config(**model):
     config.model.num_chains = 5
     config.model.num_sweeps = 2
     config.evaluation.num_samples = 5
-    config.evaluation.image_epochs = 1
+    config.evaluation.image_epochs = 2
     with config.ignore_type():
         config.model.network = (8,)
         config.model.update(model)

@@ -5,6 +5,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from matplotlib import image
 
 import tfdvae
@@ -30,7 +31,7 @@ def test_workdir_of_a_finished_training(finished):
         "step-00000008.weights.h5",
         "step-00000010.weights.h5",
     ]
-    assert experiment.read_config(finished).to_json() == tiny_config().to_json()
+    assert json.loads((finished / "config.json").read_text()) == json.loads(tiny_config().to_json())
 
 
 def test_metrics_of_a_finished_training(finished):
@@ -63,11 +64,11 @@ def test_validation_in_the_logs_is_over_all_images(finished):
 
 def test_tensorboard_has_scalars_and_images(finished):
     tags = summary_tags(finished)
-    for step in (4, 8, 10):
-        assert {
-            ("scalars", tag, step) for tag in ("elbo", "validation/elbo", "beta", "learning_rate")
-        } <= tags
-        assert {("images", "samples", step), ("images", "reconstructions", step)} <= tags
+    names = ("elbo", "validation/elbo", "beta", "learning_rate", "log_partition_estimate")
+    assert {("scalars", name, step) for name in names for step in (4, 8, 10)} <= tags
+    # Every second epoch, and at the end.
+    images = {(name, step) for plugin, name, step in tags if plugin == "images"}
+    assert images == {(name, step) for name in ("samples", "reconstructions") for step in (8, 10)}
 
 
 def test_report(finished):
@@ -123,62 +124,46 @@ class Killed(BaseException):
 
 
 def test_interrupted_training_ends_like_an_uninterrupted_one(finished, tmp_path, monkeypatch):
+    workdir = tmp_path / "run"
     replace = callbacks.os.replace
 
-    def interrupt(on_step, when):
-        """Ends the program as the state of a step is written: before, in the middle or after."""
-        name = f"step-{on_step:08d}.weights.h5"
-
-        def replace_or_not(source, target):
-            if target.name != name:
-                return replace(source, target)
-            if when == "after":
-                replace(source, target)
-            with open(
-                source if when == "before" else tmp_path / "unused", "r+b" if when == "before" else "wb"
-            ) as f:
-                f.truncate(1000)
-            monkeypatch.setattr(callbacks.pathlib.Path, "unlink", lambda *_, **__: None)  # no time for it
-            raise Killed
-
-        return replace_or_not
-
-    workdir = tmp_path / "run"
-    # The row of step 4 and the best weights are written, the state is not: the training starts anew.
-    for on_step, when in ((4, "before"), (8, "after"), (10, "before")):
-        with monkeypatch.context() as patch:
-            patch.setattr(callbacks.os, "replace", interrupt(on_step, when))
-            with pytest.raises(Killed):
-                train.train(tiny_config(), workdir, verbose=0)
-    config = tiny_config().unlock()
-    config.steps_per_execution = 1  # has no part in the results
-    train.train(config, workdir, verbose=0)
-    assert_same_run(workdir, finished)
-
-
-def test_full_disk_leaves_a_workdir_that_resumes(finished, tmp_path, monkeypatch):
-    workdir = tmp_path / "run"
-    save_weights, calls = DVAE.save_weights, []
-
-    def full(model, path):
-        calls.append(path)
-        if len(calls) == 4:  # the state of step 8
-            raise OSError(errno.ENOSPC, "No space left on device", path)
-        save_weights(model, path)
+    def killed(source, target):
+        """Ends the program while it writes the first state; the row and the best weights are there."""
+        if not target.name.startswith("step-"):
+            return replace(source, target)
+        callbacks.os.truncate(source, 1000)
+        patch.setattr(callbacks.pathlib.Path, "unlink", lambda *_, **__: None)  # no time to clear up
+        raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(DVAE, "save_weights", full)
+        patch.setattr(callbacks.os, "replace", killed)
+        with pytest.raises(Killed):
+            train.train(tiny_config(), workdir, verbose=0)
+    assert [row["step"] for row in metrics(workdir)] == ["4"]
+    assert sorted(path.name for path in (workdir / "checkpoints").iterdir()) == [
+        ".writing-step-00000004.weights.h5",
+        "best.json",
+        "best.weights.h5",
+    ]
+
+    def full(source, target):
+        if target.name == "step-00000008.weights.h5":
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.os, "replace", full)
         with pytest.raises(OSError, match="No space left"):
             train.train(tiny_config(), workdir, verbose=0)
-    _, model = evaluate.load_model(workdir)
+    assert [row["step"] for row in metrics(workdir)] == ["4", "8"]
+    _, model = evaluate.load_model(workdir)  # what was saved before is of use
     assert int(model.step.numpy()) in (4, 8)
+
     train.train(tiny_config(), workdir, verbose=0)
     assert_same_run(workdir, finished)
 
 
 def test_steps_per_execution_divides_every_epoch():
-    import tensorflow as tf
-
     one = tf.distribute.get_strategy()
     for num_steps, steps_per_epoch, limit, expected in (
         (6000, 300, 50, 50),

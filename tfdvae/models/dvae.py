@@ -9,7 +9,8 @@ import tensorflow as tf
 from tfdvae import numerics, random
 from tfdvae.boltzmann import PersistentChains
 from tfdvae.layers import DenseStack, Smoothing
-from tfdvae.models.base import DiscreteVAE, ElboTerms
+from tfdvae.models.base import DiscreteVAE
+from tfdvae.models.likelihood import ElboTerms
 from tfdvae.models.priors import BernoulliPrior, BoltzmannPrior, NormalPrior
 
 PRIORS = ("rbm", "bernoulli", "normal")
@@ -137,7 +138,7 @@ class DVAE(DiscreteVAE):
             )
         if (prior == "rbm" or (prior == "bernoulli" and bound == "joint")) and not smoothing.has_posterior:
             raise ValueError(
-                f"With {smoothing.smoothing!r}, z is a function of zeta, and the law of zeta given z depends on "
+                f"With {smoothing.smoothing!r}, z is a function of zeta, whose law given z depends on "
                 'x: the joint and the Boltzmann bounds do not apply. Use prior="bernoulli" with '
                 'bound="marginal", or another smoothing'
             )

@@ -1,0 +1,185 @@
+import itertools
+import pathlib
+
+import numpy as np
+import pytest
+
+from tests.trainers.experiments import tiny_config
+from tfdvae.objectives import schedules
+from trainers import experiment, train
+from trainers.configs import base, digits, section_7_1, section_7_2
+
+
+def specs(module):
+    return ["-".join(parts) for parts in itertools.product(*module.CHOICES)]
+
+
+def widths(stack):
+    """Hidden widths and output width of a dense stack."""
+    return (*stack.hidden_units, stack.output_units)
+
+
+def check_networks(model, network, batch_normalization):
+    hidden = {"linear": (), "nonlinear": (200, 200)}[network]
+    groups = len(model.latent_units)
+    assert [widths(encoder) for encoder in model.encoders] == [(*hidden, 200)] * groups
+    assert [encoder.input_units for encoder in model.encoders] == [(784,), (784, 200)][:groups]
+    assert widths(model.decoder) == (*hidden, 784)
+    assert {encoder.batch_normalization for encoder in model.encoders} == {batch_normalization}
+
+
+def test_there_are_as_many_experiments_as_in_the_paper():
+    assert len(specs(section_7_1)) == 8
+    assert len(specs(section_7_2)) == 32
+
+
+@pytest.mark.parametrize("spec", specs(section_7_1))
+def test_section_7_1(spec):
+    data, network, bound = spec.split("-")
+    config = section_7_1.get_config(spec)
+    experiment.check(config)
+    model = experiment.model(config, data_dir=False)
+    assert (config.data.name, config.data.batch_size) == (data, 24)
+    assert model.latent_units == (200,)
+    assert (model.prior_name, model.bound, model.rbm) == ("bernoulli", bound, None)
+    check_networks(model, network, batch_normalization=False)
+    assert not model.losses  # no weight decay
+    assert float(schedules.value_at(model.kl_factor, 0)) == 1.0
+    betas = [float(model.smoothing.parameter(step)["beta"]) for step in (0, 1_000_000, 2_000_000)]
+    assert betas == [6.0, 11.0, 16.0]
+    assert float(np.asarray(experiment.optimizer(config).learning_rate)) == np.float32(5e-4)
+
+
+@pytest.mark.parametrize("spec", specs(section_7_2))
+def test_section_7_2(spec):
+    data, groups, network, prior = spec.split("-")
+    config = section_7_2.get_config(spec)
+    experiment.check(config)
+    model = experiment.model(config, data_dir=False)
+    assert (config.data.name, config.data.batch_size, config.num_steps) == (data, 100, 1_000_000)
+    assert model.latent_units == (200,) * int(groups)
+    check_networks(model, network, batch_normalization=True)
+    assert model.losses
+    spike = prior == "rbm_rolfe"
+    assert model.smoothing.smoothing == ("spike_and_exponential" if spike else "overlapping_exponential")
+    if prior.startswith("rbm"):
+        side = 100 * int(groups)
+        assert (model.rbm.left_units, model.rbm.right_units) == (side, side)
+        assert (model.negative_phase.num_chains, model.negative_phase.num_sweeps) == (100, 40)
+    else:
+        assert (model.prior_name, model.bound, model.rbm) == ("bernoulli", prior, None)
+    factors = [float(schedules.value_at(model.kl_factor, step)) for step in (0, 150_000, 300_000, 10**6)]
+    assert factors == [0.0, 0.5, 1.0, 1.0]
+
+
+def test_learning_rate_falls_at_the_boundaries():
+    rate = experiment.optimizer(base.get_config())._learning_rate
+    values = [float(rate(step)) for step in (600_000, 600_001, 750_001, 950_001)]
+    np.testing.assert_allclose(values, 3e-3 * np.array([1.0, 0.3, 0.09, 0.027]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (
+            "static_mnist-1-nonlinear",
+            r"must have 4 parts, joined by '-'. Received: 'static_mnist-1-nonlinear'",
+        ),
+        ("mnist-1-nonlinear-rbm", r"'mnist' in .* must be one of static_mnist, omniglot"),
+        ("omniglot-3-nonlinear-rbm", r"'3' in .* must be one of 1, 2"),
+        ("omniglot-1-deep-rbm", r"'deep' in .* must be one of linear, nonlinear"),
+        ("omniglot-1-linear-normal", r"'normal' in .* must be one of rbm, rbm_rolfe, joint, marginal"),
+    ],
+)
+def test_unknown_experiment(spec, message):
+    with pytest.raises(ValueError, match=message):
+        section_7_2.get_config(spec)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("num_steps", 0, r"`config.num_steps` must be at least 1. Received: 0"),
+        ("steps_per_epoch", -3, r"`config.steps_per_epoch` must be at least 1. Received: -3"),
+        ("steps_per_execution", 0, r"`config.steps_per_execution` must be at least 1"),
+        ("evaluation.num_samples", 0, r"`config.evaluation.num_samples` must be at least 1"),
+        ("kl_warmup", 1.5, r"`config.kl_warmup` must be in \[0, 1\]. Received: 1.5"),
+        ("optimizer.factors", (1.0, 0.1), r"must have one more entry than `boundaries`"),
+    ],
+)
+def test_check(field, value, message):
+    config = digits.get_config()
+    experiment.check(config)
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match=message):
+        experiment.check(config)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("data.name", "emnist", "digits.*emnist"),
+        ("data.binarization", "sometimes", "sometimes"),
+        ("smoothing.name", "gumbel", "overlapping_exponential.*gumbel"),
+        ("smoothing.initial", -1.0, "beta"),
+        ("model.network", "deep", "linear.*nonlinear.*deep"),
+        ("model.prior", "gaussian", "rbm.*gaussian"),
+        ("model.latent_units", (0,), "latent_units"),
+        ("model.num_sweeps", 0, "num_sweeps"),
+        ("evaluation.split", "testing", "test.*testing"),
+    ],
+)
+def test_config_without_a_model_does_not_claim_the_workdir(tmp_path, field, value, message):
+    config = tiny_config().unlock()
+    with config.ignore_type():
+        config.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        train.train(config, tmp_path, verbose=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_workdir_of_another_config(tmp_path):
+    config = tiny_config().unlock()
+    experiment.write_config(tmp_path, config)
+    with experiment.claim_workdir(tmp_path, config):
+        pass
+    config.evaluation.num_samples = 99
+    config.steps_per_execution = 50
+    with experiment.claim_workdir(tmp_path, config):
+        pass
+    config.seed = 1
+    config.model.latent_units = (3, 3, 3)
+    with (
+        pytest.raises(ValueError, match="another config") as raised,
+        experiment.claim_workdir(tmp_path, config),
+    ):
+        pass
+    message = str(raised.value)
+    assert str(tmp_path) in message
+    assert "config.seed is 0 there and 1 here" in message
+    assert "config.model.latent_units is [4, 3] there and [3, 3, 3] here" in message
+    assert "evaluation" not in message
+
+
+def test_workdir_is_claimed_by_one_program(tmp_path):
+    with experiment.claim_workdir(tmp_path, tiny_config()):  # noqa: SIM117
+        with (
+            pytest.raises(ValueError, match="Another program is training in"),
+            experiment.claim_workdir(tmp_path, tiny_config()),
+        ):
+            pass
+    with experiment.claim_workdir(tmp_path, tiny_config()):
+        pass
+
+
+def test_config_survives_the_workdir(tmp_path):
+    experiment.write_config(tmp_path, tiny_config())
+    config = experiment.read_config(tmp_path)
+    model = experiment.model(config, data_dir=False)
+    assert (model.latent_units, model.network) == ((4, 3), (8,))
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_every_config_file_is_tested():
+    files = {path.stem for path in pathlib.Path(base.__file__).parent.glob("*.py")}
+    assert files == {"__init__", "base", "digits", "section_7_1", "section_7_2"}

@@ -1,0 +1,255 @@
+"""The bounds of a latent variable model: ELBO, importance-weighted likelihood, log Z and its stamp.
+
+A model supplies, in terms of log-probabilities, `latent_terms` (the terms of its bound) and
+`log_weights` (unnormalized importance weights); everything that evaluates them is here.
+"""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfdvae import random
+from tfdvae.boltzmann import log_partition as log_partition_lib
+from tfdvae.boltzmann.log_partition import LogPartitionEstimate, StoredLogPartition
+from tfdvae.objectives import ImportanceAccumulator
+
+LIMITS = ("binary", "smoothed")
+_EXACT_UNITS = 20  # a side that is enumerated in well under a second
+
+
+class ElboTerms(NamedTuple):
+    """The terms of the bound, in nats.
+
+    Attributes:
+      reconstruction: log p(x | latents), shape `[batch]`.
+      kl_per_group: one KL term for each group (a Boltzmann prior is one group), `[groups, batch]`.
+      log_partition: the log Z that `kl_per_group` contains, a scalar (0 for a normalized prior).
+    """
+
+    reconstruction: tf.Tensor
+    kl_per_group: tf.Tensor
+    log_partition: tf.Tensor
+
+    @property
+    def kl(self) -> tf.Tensor:
+        """The whole KL, shape `[batch]`."""
+        return tf.reduce_sum(self.kl_per_group, axis=0)
+
+    @property
+    def elbo(self) -> tf.Tensor:
+        """The evidence lower bound without any warm-up factor, shape `[batch]`."""
+        return self.reconstruction - self.kl
+
+
+class LatentVariableModel(keras.Model):
+    """A model of images with latent variables, whose prior may have an unknown log Z.
+
+    Subclasses build all their weights in `__init__`, then call `_finish_init`, and implement
+    `latent_terms`, `log_weights` and `posterior_means`. `prior` is a layer with `rbm` (or `None` when the
+    prior is normalized).
+
+    Args:
+      image_shape: `(height, width, channels)`.
+      seed: base seed of everything random in training and evaluation through Keras.
+    """
+
+    def __init__(self, image_shape, seed=0, **kwargs):
+        super().__init__(**kwargs)
+        self.image_shape = tuple(int(n) for n in image_shape)
+        if len(self.image_shape) != 3 or min(self.image_shape) < 1:
+            raise ValueError(
+                f"`image_shape` must be (height, width, channels). Received: image_shape={image_shape!r}"
+            )
+        self.seed = int(seed)
+
+    def _finish_init(self):
+        self.step = self.add_weight(
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            name="step",
+            aggregation="only_first_replica",
+        )
+        self.stored_log_partition = (
+            StoredLogPartition(self.rbm, name="log_partition") if self.rbm is not None else None
+        )
+        self._log_weights_function = tf.function(self.log_weights, reduce_retracing=True, autograph=False)
+        self.built = True
+
+    # --- what a subclass supplies ---
+
+    def latent_terms(self, x, *, seed, limit, training) -> ElboTerms:
+        """Terms of the bound, with `kl_per_group` and `log_partition` as if log Z were 0."""
+        raise TypeError(f"{type(self).__name__} does not implement `latent_terms`")
+
+    def log_weights(self, x, num_samples, *, seed, limit="binary") -> tf.Tensor:
+        """Unnormalized log p*(x, z) - log q(z|x) (without log Z), shape `[num_samples, batch]`."""
+        raise TypeError(f"{type(self).__name__} does not implement `log_weights`")
+
+    @property
+    def rbm(self):
+        """The Boltzmann machine of the prior, or `None` where the prior is normalized."""
+        return self.prior.rbm
+
+    # --- log Z ---
+
+    def update_log_partition(
+        self, estimate: LogPartitionEstimate | None = None, *, seed=0, num_chains=256, num_temperatures=500
+    ):
+        """Measures log Z of the prior and stores it, stamped with the step and the weights.
+
+        Args:
+          estimate: an estimate made elsewhere for the present weights; by default `log_partition.exact`
+            where a side has at most 20 units, else annealed importance sampling.
+          seed: of the annealing.
+          num_chains: of the annealing.
+          num_temperatures: of the annealing.
+
+        Returns:
+          The `LogPartitionEstimate`.
+        """
+        if self.rbm is None:
+            raise ValueError(f"The prior of {self.name!r} is normalized: it has no log Z to measure")
+        if estimate is None:
+            if min(self.rbm.left_units, self.rbm.right_units) <= _EXACT_UNITS:
+                estimate = log_partition_lib.exact(self.rbm)
+            else:
+                estimate = log_partition_lib.annealed_importance_sampling(
+                    self.rbm, num_chains=num_chains, num_temperatures=num_temperatures, seed=seed
+                )
+        self.stored_log_partition.store(estimate, int(self.step.numpy()))
+        return estimate
+
+    @property
+    def log_partition(self) -> LogPartitionEstimate:
+        """The stored estimate of log Z (zero, exactly, for a normalized prior).
+
+        Raises:
+          ValueError: if none is stored, or the weights have changed since it was measured.
+        """
+        if self.rbm is None:
+            return LogPartitionEstimate(0.0, 0.0, 0.0, 0.0, {"method": "normalized prior"})
+        estimate = self.stored_log_partition.estimate
+        if not self.stored_log_partition.is_fresh:
+            raise ValueError(
+                f"The stored log Z was measured at step {self.stored_log_partition.step} for other "
+                f"weights of the prior; the model is at step {int(self.step.numpy())}. Call "
+                "`model.update_log_partition(seed=...)`, or pass `log_partition=`"
+            )
+        return estimate
+
+    def resolve_log_partition(self, log_partition: LogPartitionEstimate | None) -> LogPartitionEstimate:
+        """The given estimate of log Z, or the stored one if `None`.
+
+        Raises:
+          ValueError: if it is no `LogPartitionEstimate`, or the prior is normalized and it is not 0; where
+            `None` is given, as `log_partition` does.
+        """
+        if log_partition is None:
+            return self.log_partition
+        if not isinstance(log_partition, LogPartitionEstimate):
+            raise ValueError(
+                f"`log_partition` must be a `LogPartitionEstimate`. Received: {type(log_partition).__name__} "
+                f"{log_partition!r}"
+            )
+        if self.rbm is None and log_partition.value != 0.0:
+            raise ValueError(
+                f"The prior of {self.name!r} is normalized: its log Z is 0. Received: "
+                f"log_partition={log_partition}"
+            )
+        return log_partition
+
+    # --- bounds ---
+
+    def elbo_terms(self, x, *, seed, limit="binary", log_partition=None) -> ElboTerms:
+        """The terms of the bound from one sample for each image; see `ElboTerms`.
+
+        Args:
+          x: images, float32, `[batch, height, width, channels]`.
+          seed: of the sample.
+          limit: `"binary"`, or `"smoothed"` for the relaxed model (the two are not comparable).
+          log_partition: a `LogPartitionEstimate`; by default the one stored with the model.
+        """
+        x = self._check_images(x)
+        self._check_limit(limit)
+        estimate = self.resolve_log_partition(log_partition)
+        terms = self.latent_terms(x, seed=seed, limit=limit, training=False)
+        log_z = tf.constant(estimate.value, tf.float32)
+        if self.rbm is None:
+            return terms._replace(log_partition=log_z)
+        return terms._replace(kl_per_group=terms.kl_per_group + log_z, log_partition=log_z)
+
+    def importance_chunks(self, x, num_samples, *, seed, limit="binary", rows=8192):
+        """Yields log-weights `[samples, batch]`, about `rows` rows at a time, `num_samples` in all.
+
+        The numbers depend on `rows` (chunks have seeds of their own) but not on `num_samples`.
+        """
+        x = self._check_images(x)
+        self._check_limit(limit)
+        if isinstance(num_samples, bool) or not isinstance(num_samples, int | np.integer) or num_samples < 1:
+            raise ValueError(
+                f"`num_samples` must be a positive integer. Received: num_samples={num_samples!r}"
+            )
+        chunk = max(1, rows // max(1, x.shape[0]))
+        seed = random.as_seed(seed)
+        for i, start in enumerate(range(0, num_samples, chunk)):
+            size = tf.constant(min(chunk, num_samples - start))
+            yield self._log_weights_function(x, size, seed=random.fold_in(seed, i), limit=limit)
+
+    def log_likelihood(self, x, num_samples, *, seed, log_partition=None, limit="binary") -> tf.Tensor:
+        """Importance-weighted log p(x) (Burda et al., 2016) in bounded memory.
+
+        A lower bound in expectation, up to the error of log Z, which is common to all images.
+
+        Args:
+          x: images, float32, `[batch, height, width, channels]`.
+          num_samples: samples for each image, at least 1.
+          seed: of the samples.
+          log_partition: a `LogPartitionEstimate`; by default the one stored with the model (an error
+            if it is stale).
+          limit: `"binary"`, or `"smoothed"` for the relaxed model.
+
+        Returns:
+          Nats, float32, shape `[batch]`.
+        """
+        estimate = self.resolve_log_partition(log_partition)
+        sums = ImportanceAccumulator()
+        for chunk in self.importance_chunks(x, num_samples, seed=seed, limit=limit):
+            sums.update(chunk)
+        return tf.constant(sums.log_mean_weight - estimate.value, tf.float32)
+
+    def _check_limit(self, limit):
+        if limit not in LIMITS:
+            raise ValueError(f"`limit` must be one of {LIMITS}. Received: limit={limit!r}")
+
+    def _check_images(self, x) -> tf.Tensor:
+        """Returns images as float32, after checks of shape, dtype and range."""
+        x = tf.convert_to_tensor(x)
+        if not (x.dtype.is_floating or x.dtype.is_integer or x.dtype == tf.bool):
+            raise ValueError(f"Images must be numbers. Received: dtype {x.dtype.name}")
+        if x.shape.rank != 4 or tuple(x.shape[1:]) != self.image_shape:
+            raise ValueError(
+                f"Images must have the shape [batch, {', '.join(map(str, self.image_shape))}]. "
+                f"Received: {tuple(x.shape)}"
+            )
+        x = tf.cast(x, tf.float32)
+        if tf.executing_eagerly() and not self.pixels_are_valid(x):
+            raise ValueError(f"{self.pixel_message}. Received: values from {np.min(x)} to {np.max(x)}")
+        return x
+
+    pixel_message = (
+        "A Bernoulli likelihood takes pixels in {0, 1}, and other values (grey or NaN) arrived. Binarize the "
+        'images first (`tfdvae.data.load(..., binarization="static")` or "dynamic")'
+    )
+
+    def pixels_are_valid(self, x) -> tf.Tensor:
+        """Whether the likelihood is defined on all pixels: a boolean scalar, false for NaN."""
+        return tf.reduce_all(tf.logical_or(tf.equal(x, 0.0), tf.equal(x, 1.0)))
+
+    def get_config(self):
+        """Returns the configuration."""
+        return {"name": self.name, "image_shape": self.image_shape, "seed": self.seed}
