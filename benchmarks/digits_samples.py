@@ -35,7 +35,7 @@ def main():
     arguments = parser.parse_args()
     train, labels = labelled("train")
     test, test_labels = labelled("test")
-    classifier = LogisticRegression(max_iter=2000, C=0.01).fit(train, labels)
+    classifier = LogisticRegression(max_iter=3000).fit(train, labels)
     _, model = evaluate.load_model(arguments.workdir)
     samples = model.sample(arguments.num_samples, seed=arguments.seed).numpy().reshape(-1, train.shape[1])
     noise = np.random.default_rng(arguments.seed).random(samples.shape) < train.mean(axis=0)

@@ -53,3 +53,7 @@ tf.config.set_visible_devices([], "GPU")
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+from tfdvae import random  # noqa: E402
+
+random.enable_reproducibility()

@@ -19,6 +19,18 @@ _PARITY = 0x1BD11BDA
 _FOLD = 0x5BD1E995
 
 
+def enable_reproducibility() -> None:
+    """Makes equal seeds give equal bits in every run of this process, with the same thread counts.
+
+    Random numbers are stateless anyway; what is left is the order of sums. TensorFlow's graph optimizer
+    merges additions of three and more terms into one operation, which begins with whichever term's buffer
+    is free: the last bit then depends on timing (measured with TensorFlow 2.21), and a Gibbs sweep turns
+    a last bit into another sample. This switches that optimization off, for the whole process; call it
+    before the first `tf.function` runs. The programs in `trainers/` do.
+    """
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+
+
 def as_seed(seed: int | Sequence[int] | tf.Tensor) -> Seed:
     """Returns `seed` (an int, or two ints) as an int32 tensor of shape `[2]`.
 
@@ -56,6 +68,12 @@ def fold_in(seed, data) -> Seed:
     # The counter enters the key of the generator, and the first word keeps it apart from `split`.
     key = tf.bitwise.bitwise_xor(as_seed(seed), tf.stack([_FOLD, tf.cast(data, tf.int32)]))
     return bits([2], seed=key)
+
+
+def integer(seed: int, *, salt: str) -> int:
+    """An integer in [0, 2**31) from an integer seed and a purpose, for code that wants Python integers."""
+    digest = hashlib.sha256(f"{int(seed)}/{salt}".encode()).digest()
+    return int.from_bytes(digest[:4], "little") >> 1
 
 
 def bits(shape, *, seed) -> tf.Tensor:

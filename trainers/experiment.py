@@ -61,14 +61,10 @@ def smoothing(config) -> Smoothing:
 
 
 def model(config, data_dir=None) -> DVAE:
-    """The model, uncompiled, centred on the training data (on nothing if `data_dir` is `False`).
-
-    Sets Keras' global seed, from which the initial weights come.
-    """
+    """The model, uncompiled, centred on the training data (on nothing if `data_dir` is `False`)."""
     c = config.data
     mean = data.training_mean(c.name, data_dir, c.binarization) if data_dir is not False else None
     warmup = int(config.kl_warmup * config.num_steps)
-    keras.utils.set_random_seed(config.seed)  # after the data: TFDS draws random numbers as it prepares them
     return DVAE(
         image_shape=data.info(c.name).image_shape,
         smoothing=smoothing(config),

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import app, flags, logging
 
+from tfdvae import random
+
 USER_ERROR = 2  # exit status
 
 
@@ -33,7 +35,8 @@ def parse(
         if "config" in values:
             values.config.to_dict()  # a config file that cannot be read fails at the first use only
     except (AttributeError, KeyError) as error:
-        text = str(error).strip("'\"").replace("\\n", " ").replace("\\", "")
+        # ml_collections nests its messages: quoted, and with a suggestion in a second line.
+        text = str(error).replace("\\n", ". ").translate(str.maketrans("", "", "'\"\\"))
         sys.exit(_fail(f"The config has no such field: {text}"))
     except (flags.Error, ValueError, TypeError, OSError) as error:
         # ml_collections puts whole tracebacks into its messages; the last line has the reason.
@@ -45,6 +48,7 @@ def parse(
 def guarded(call: Callable[[], None]) -> int:
     """Calls, and returns the exit status: 0, or 2 after printing an error that the user can mend."""
     _quieten()
+    random.enable_reproducibility()
     try:
         call()
     except (ValueError, OSError) as error:

@@ -33,6 +33,7 @@ MODELS = {
     ),
     "normal": dict(latent_units=(2, 2), network=(4,), prior="normal"),
 }
+TRAINED_ON = ("rbm, exponential", "bernoulli")
 
 
 def images():
@@ -49,7 +50,7 @@ def build(name):
     model = DVAE(
         image_shape=SHAPE, data_mean=images().mean(axis=0), num_chains=6, num_sweeps=2, seed=3, **arguments
     )
-    groups = {"prior": keras.optimizers.SGD(schedules.linear(0.5, 0.1, 12), momentum=0.9)}
+    groups = {"prior": keras.optimizers.SGD(schedules.linear(0.05, 0.01, 12), momentum=0.9)}
     model.compile(
         keras.optimizers.Adam(schedules.piecewise_constant([5], [0.02, 0.005])),
         group_optimizers=groups if model.parameter_groups()["prior"] else None,
@@ -80,8 +81,9 @@ def everything(model):
         state["chains"] = [bits(model.negative_phase.left.numpy()), bits(model.negative_phase.right.numpy())]
         state["log Z"] = [model.stored_log_partition.step, model.log_partition.value]
     x = images()
-    for limit in ("binary", "smoothed"):
-        state[f"log p, {limit}"] = bits(model.log_likelihood(x, 30, seed=1, limit=limit).numpy())
+    state["log p"] = bits(model.log_likelihood(x, 30, seed=1).numpy())
+    # The smoothed bound, for the smoothing at this step.
+    state["bound"] = bits(model.elbo_terms(x, seed=2, limit="smoothed").elbo.numpy())
     state["samples"] = bits(model.sample(9, seed=4).numpy())
     return state
 
@@ -95,8 +97,9 @@ def load_and_report(folder):
     report = {}
     for path in sorted(Path(folder).glob("*.keras")):
         model = keras.saving.load_model(path)
-        report[path.stem] = {"loaded": everything(model), "path": str(path)}
-        report[path.stem]["trained on"] = train_on(model)
+        report[path.stem] = {"loaded": everything(model)}
+        if path.stem in TRAINED_ON:
+            report[path.stem]["trained on"] = train_on(model)
     return report
 
 
@@ -141,7 +144,7 @@ def test_a_new_process_loads_all_of_it(saved, name):
         assert state["log Z"][0] == 6
 
 
-@pytest.mark.parametrize("name", ["rbm, exponential", "bernoulli"])
+@pytest.mark.parametrize("name", TRAINED_ON)
 def test_training_goes_on_bit_for_bit_in_a_new_process(saved, name):
     models, reports = saved
     model, state = models[name]

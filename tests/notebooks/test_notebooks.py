@@ -94,7 +94,11 @@ def executed(tmp_path_factory):
     python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": python_path, "TFDS_DATA_DIR": str(folder / "data")}
     client = NotebookClient(
-        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        notebook,
+        timeout=1800,  # seconds: against hanging only, whatever the load of the machine
+        startup_timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env=environment)
     return notebook

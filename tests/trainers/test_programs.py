@@ -6,12 +6,16 @@ import logging
 import pathlib
 import sys
 
+import numpy as np
 import pytest
 from absl import flags
 from absl import logging as absl_logging
 from matplotlib import image
 
 from trainers import evaluate, pictures, program, sample, train
+
+# ml_collections 1.1 loads config files with it.
+pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method is deprecated:DeprecationWarning")
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -45,9 +49,9 @@ SECTION = "--config=trainers/configs/section_7_2.py"
     [
         (
             [CONFIG, "--config.num_step=5"],
-            "The config has no such field: 'num_step' Did you mean \"num_steps\"",
+            "The config has no such field: num_step. Did you mean num_steps instead of num_step?",
         ),
-        ([CONFIG, "--config.model.foo=5"], "The config has no such field: 'foo'"),
+        ([CONFIG, "--config.model.foo=5"], "The config has no such field: foo"),
         ([CONFIG, "--config.num_steps.foo=5"], "The config has no such field: "),
         ([CONFIG, "--config.num_steps=1.5"], "flag --config.num_steps=1.5: invalid literal"),
         ([CONFIG, "--config.model=5"], "flag --config.model=5: "),
@@ -183,8 +187,6 @@ def test_logs_of_tfds_are_dropped(path, level, expected):
 
 
 def test_grid_of_colour_images(tmp_path):
-    import numpy as np
-
     colours = np.zeros([2, 3, 4, 3])
     colours[0, ..., 0] = 255.0
     colours[1, ..., 2] = 300.0  # clipped

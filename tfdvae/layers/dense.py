@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from tfdvae import random
+
 
 @keras.saving.register_keras_serializable(package="tfdvae")
 class DenseStack(keras.layers.Layer):
@@ -22,6 +24,7 @@ class DenseStack(keras.layers.Layer):
       batch_normalization: whether hidden layers are normalized.
       batch_normalization_momentum: of the moving averages.
       weight_decay: L2 factor on the kernels (added to the loss as `weight_decay * sum(kernel^2)`).
+      seed: integer seed of the initial kernels (Glorot uniform), or `None` for Keras' global seed.
 
     Call arguments:
       inputs: a list of float tensors, `[..., input_units[i]]`; leading dimensions broadcast.
@@ -39,6 +42,7 @@ class DenseStack(keras.layers.Layer):
         batch_normalization=True,
         batch_normalization_momentum=0.99,
         weight_decay=0.0,
+        seed=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -49,14 +53,21 @@ class DenseStack(keras.layers.Layer):
         self.batch_normalization = bool(batch_normalization)
         self.batch_normalization_momentum = float(batch_normalization_momentum)
         self.weight_decay = float(weight_decay)
+        self.seed = seed
         widths = (*self.hidden_units, self.output_units)
         # Normalization subtracts the mean, which makes a bias before it idle.
         has_bias = [not self.batch_normalization] * len(self.hidden_units) + [True]
 
         def dense(units, use_bias, name):
             regularizer = keras.regularizers.L2(self.weight_decay) if self.weight_decay else None
+            seed = None if self.seed is None else random.integer(self.seed, salt=f"{self.name}/{name}")
             return keras.layers.Dense(
-                units, use_bias=use_bias, kernel_regularizer=regularizer, dtype=self.dtype_policy, name=name
+                units,
+                use_bias=use_bias,
+                kernel_initializer=keras.initializers.GlorotUniform(seed),
+                kernel_regularizer=regularizer,
+                dtype=self.dtype_policy,
+                name=name,
             )
 
         self.input_layers = [
@@ -129,4 +140,5 @@ class DenseStack(keras.layers.Layer):
             "batch_normalization": self.batch_normalization,
             "batch_normalization_momentum": self.batch_normalization_momentum,
             "weight_decay": self.weight_decay,
+            "seed": self.seed,
         }

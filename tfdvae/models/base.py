@@ -123,19 +123,23 @@ class DiscreteVAE(LatentVariableModel):
         if num_replicas > 1:
             local = tf.cast(tf.shape(x)[0], tf.float32)
             share = num_replicas * local / context.all_reduce(tf.distribute.ReduceOp.SUM, local)
-        with tf.GradientTape() as tape:
+
+        def objective():
             terms = self.latent_terms(x, seed=seed_bound, limit="smoothed", training=True)
-            reconstruction, kl = tf.reduce_mean(terms.reconstruction), tf.reduce_mean(terms.kl)
-            decay = tf.add_n(self.losses) if self.losses else 0.0
-            objective = share * (kl_factor * kl - reconstruction) + decay
-            surrogate = objective
+            reconstruction, kl = _mean(terms.reconstruction), _mean(terms.kl)
+            decay = tf.add_n(self.losses) if self.losses else tf.constant(0.0)
+            surrogate = share * (kl_factor * kl - reconstruction) + decay
             if samples is not None:
                 surrogate += kl_factor * log_partition_surrogate(self.rbm, samples)
-            surrogate /= num_replicas  # replicas' gradients are summed
+            return surrogate / num_replicas, (reconstruction, kl, decay)  # replicas' gradients are summed
+
         groups = list(self._optimizers_and_variables())
-        gradients = tape.gradient(surrogate, [variables for _, variables in groups])
-        for (optimizer, variables), group_gradients in zip(groups, gradients, strict=True):
-            optimizer.apply_gradients(zip(group_gradients, variables, strict=True))
+        (reconstruction, kl, decay), gradients = _terms_and_gradients(
+            objective, [v for _, variables in groups for v in variables], pairwise=num_replicas == 1
+        )
+        gradients = iter(gradients)
+        for optimizer, variables in groups:
+            optimizer.apply_gradients([(next(gradients), v) for v in variables])
         self.step.assign_add(1)
         log_z = self._logged_log_partition()
         return self._update_metrics(
@@ -154,7 +158,7 @@ class DiscreteVAE(LatentVariableModel):
         terms = self.latent_terms(
             x, seed=self._replica_seed(counter, "test_step"), limit="binary", training=False
         )
-        reconstruction, kl = tf.reduce_mean(terms.reconstruction), tf.reduce_mean(terms.kl)
+        reconstruction, kl = _mean(terms.reconstruction), _mean(terms.kl)
         kl += self._logged_log_partition()
         return self._update_metrics(
             tf.shape(x)[0],
@@ -182,6 +186,11 @@ class DiscreteVAE(LatentVariableModel):
             self._metric_means[name].update_state(value, sample_weight=batch)
         return {name: metric.result() for name, metric in self._metric_means.items()}
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras 3.15 reads a batch to build what is unbuilt (here nothing), and fails if the replicas' shares
+        # of that batch are unequal.
+        del iterator, data_batch
+
     def fit(self, x=None, *args, **kwargs):
         """As `keras.Model.fit`; measures log Z first where there is no estimate yet."""
         if isinstance(x, tf.data.Dataset):
@@ -199,3 +208,29 @@ class DiscreteVAE(LatentVariableModel):
     def get_config(self):
         """Returns the configuration."""
         return {**super().get_config(), "kl_factor": schedules.serialize(self.kl_factor)}
+
+
+def _terms_and_gradients(objective, variables, pairwise):
+    """Calls `objective() -> (scalar, terms)`; returns the terms and the gradients of the scalar.
+
+    A tape adds up three and more terms of a gradient in one operation, which begins with whichever term's
+    buffer is free, so that the last bit depends on timing. `pairwise` additions do not; they need a graph
+    of their own, in which replicas could not synchronize.
+    """
+    if tf.executing_eagerly() or not pairwise:
+        with tf.GradientTape() as tape:
+            scalar, terms = objective()
+        return terms, tape.gradient(scalar, variables)
+
+    @tf.function(autograph=False)
+    def graph():
+        scalar, terms = objective()
+        method = tf.AggregationMethod.EXPERIMENTAL_TREE
+        return terms, tf.gradients(scalar, [v.value for v in variables], aggregation_method=method)
+
+    return graph()
+
+
+def _mean(values):
+    """The mean over a replica's images; 0, not NaN, where a small last batch leaves it without any."""
+    return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype))

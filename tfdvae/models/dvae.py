@@ -45,7 +45,7 @@ class DVAE(DiscreteVAE):
       batch_normalization_momentum: of the moving averages.
       num_chains: persistent chains of one replica (RBM prior).
       num_sweeps: block-Gibbs sweeps a parameter update (RBM prior).
-      seed: base seed of training and of evaluation through Keras.
+      seed: base seed of the initial weights, of training and of evaluation through Keras.
 
     Raises:
       ValueError: for unknown names, empty sides, and combinations that have no valid bound.
@@ -95,6 +95,7 @@ class DVAE(DiscreteVAE):
             "weight_decay": self.weight_decay,
             "batch_normalization": self.batch_normalization,
             "batch_normalization_momentum": self.batch_normalization_momentum,
+            "seed": self.seed,
         }
         if prior == "rbm":
             self.prior = BoltzmannPrior(self.latent_units, sides, name="prior")
