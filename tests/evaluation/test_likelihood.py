@@ -171,7 +171,12 @@ def test_given_log_partition_is_used(model, batches):
     x = np.concatenate(batches)
     shifted = LogPartitionEstimate(model.log_partition.value + 2.0, 0.25, diagnostics={"method": "shifted"})
     stored, given = (evaluate_likelihood(model, [x], 100, seed=0, log_partition=z) for z in (None, shifted))
-    for name, change in {"log_likelihood": -2, "elbo": -2, "reconstruction": 0, "effective_sample_size": 0}.items():
+    for name, change in {
+        "log_likelihood": -2,
+        "elbo": -2,
+        "reconstruction": 0,
+        "effective_sample_size": 0,
+    }.items():
         np.testing.assert_allclose(getattr(given, name) - getattr(stored, name), change, atol=1e-5)
     np.testing.assert_allclose(np.subtract(given.kl_per_group, stored.kl_per_group), [2.0], atol=1e-5)
     assert given.log_partition is shifted
@@ -182,7 +187,9 @@ def test_given_log_partition_is_used(model, batches):
 
 def test_smoothed_and_binary_are_kept_apart(batches):
     model = build("bernoulli", bound="marginal", smoothing=Smoothing("overlapping_exponential", beta=3.0))
-    binary, smoothed = (evaluate_likelihood(model, batches, 300, seed=0, limit=n) for n in ("binary", "smoothed"))
+    binary, smoothed = (
+        evaluate_likelihood(model, batches, 300, seed=0, limit=n) for n in ("binary", "smoothed")
+    )
     assert (binary.limit, smoothed.limit) == ("binary", "smoothed")
     assert abs(binary.log_likelihood - smoothed.log_likelihood) > 0.01
     assert binary.log_partition.value == 0.0
@@ -225,20 +232,22 @@ def test_one_image_has_no_standard_error(model, batches):
 
 @pytest.mark.parametrize("num_samples", [0, -1, 2.5, True])
 def test_number_of_samples_must_be_positive(model, batches, num_samples):
-    with pytest.raises(ValueError, match="`num_samples` must be a positive integer. Received: num_samples="):
+    with pytest.raises(ValueError, match=r"`num_samples` must be a positive integer. Received: num_samples="):
         evaluate_likelihood(model, batches, num_samples, seed=0)
-    with pytest.raises(ValueError, match="`num_samples` must be a positive integer. Received: num_samples="):
+    with pytest.raises(ValueError, match=r"`num_samples` must be a positive integer. Received: num_samples="):
         model.log_likelihood(batches[0], num_samples, seed=0)
 
 
-@pytest.mark.parametrize("data", [[], [np.zeros([0, *SHAPE], np.float32)]], ids=["no batch", "an empty batch"])
+@pytest.mark.parametrize(
+    "data", [[], [np.zeros([0, *SHAPE], np.float32)]], ids=["no batch", "an empty batch"]
+)
 def test_no_images(model, data):
     with pytest.raises(ValueError, match="no images"):
         evaluate_likelihood(model, data, 10, seed=0)
 
 
 def test_unknown_limit(model, batches):
-    with pytest.raises(ValueError, match="`limit` must be one of .* Received: limit='relaxed'"):
+    with pytest.raises(ValueError, match=r"`limit` must be one of .* Received: limit='relaxed'"):
         evaluate_likelihood(model, batches, 10, seed=0, limit="relaxed")
 
 

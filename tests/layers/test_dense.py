@@ -14,7 +14,9 @@ STACKS = {
     "affine": dict(input_units=(4, 2), output_units=3),
     "one hidden layer": dict(input_units=(4,), output_units=3, hidden_units=(5,)),
     "two hidden layers": dict(input_units=(4, 2, 1), output_units=3, hidden_units=(5, 6)),
-    "no normalization": dict(input_units=(4, 2), output_units=3, hidden_units=(5, 6), batch_normalization=False),
+    "no normalization": dict(
+        input_units=(4, 2), output_units=3, hidden_units=(5, 6), batch_normalization=False
+    ),
     "weight decay": dict(input_units=(4, 2), output_units=1, hidden_units=(5,), weight_decay=0.25),
 }
 
@@ -84,7 +86,9 @@ def test_output_bias(stack):
     inputs = inputs_for(stack)
     before = stack(inputs)
     stack.output_bias.assign_add(np.arange(stack.output_units) + 1.0)
-    np.testing.assert_allclose(stack(inputs) - before, np.tile(np.arange(stack.output_units) + 1.0, [7, 1]), rtol=1e-4)
+    np.testing.assert_allclose(
+        stack(inputs) - before, np.tile(np.arange(stack.output_units) + 1.0, [7, 1]), rtol=1e-4
+    )
 
 
 def test_weight_decay_is_of_the_kernels(stack):
@@ -132,7 +136,9 @@ def test_activation():
     stack = DenseStack((4,), 3, hidden_units=(5,), activation="relu", batch_normalization=False)
     (x,) = inputs_for(stack)
     hidden = np.maximum(x @ stack.input_layers[0].kernel.numpy(), 0.0)
-    np.testing.assert_allclose(stack([x]), hidden @ stack.hidden_layers[0].kernel.numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        stack([x]), hidden @ stack.hidden_layers[0].kernel.numpy(), rtol=1e-5, atol=1e-6
+    )
     assert DenseStack.from_config(stack.get_config()).activation is keras.activations.relu
 
 

@@ -23,7 +23,12 @@ def bernoulli_log_prob(values, logits):
 def randomize(model, seed=0, scale=1.0):
     """Gives every weight of the networks and the prior a random value, so that nothing is trivial."""
     rng = np.random.default_rng(seed)
-    for layer in (*model.encoders, model.decoder, *model.prior.weights, *getattr(model.prior, "networks", ())):
+    for layer in (
+        *model.encoders,
+        model.decoder,
+        *model.prior.weights,
+        *getattr(model.prior, "networks", ()),
+    ):
         for weight in getattr(layer, "weights", [layer]):
             value = scale * rng.normal(size=weight.shape)
             if weight.path.endswith(("gamma", "moving_variance")):
@@ -84,7 +89,9 @@ class EnumeratedDVAE:
             for encoder, group in zip(model.encoders, groups, strict=True):
                 self.log_q[b] += bernoulli_log_prob(group, dense_stack(encoder, given))
                 given.append(group)
-        log_prior = self._boltzmann(model, z, left_of) if model.rbm is not None else self._directed(model, groups)
+        log_prior = (
+            self._boltzmann(model, z, left_of) if model.rbm is not None else self._directed(model, groups)
+        )
         logits = dense_stack(model.decoder, groups)
         self.log_likelihood = np.stack([bernoulli_log_prob(image, logits) for image in pixels])
         log_joint = log_prior + self.log_likelihood
@@ -140,4 +147,3 @@ def bernstein(variance, largest, num_samples, failure_rate=1e-6):
 def normal_bound(deviation, num_samples, failure_rate=1e-6):
     """The same for a mean of many variables with this standard deviation, by the normal law."""
     return norm.isf(failure_rate / 2) * deviation / np.sqrt(num_samples)
-

@@ -1,4 +1,4 @@
-"""Independent quadrature over smoothed latents, in float64 NumPy: laws of zeta, and models with a directed prior."""
+"""Quadrature over smoothed latents in float64 NumPy: laws of zeta, models with a directed prior."""
 
 import itertools
 
@@ -37,7 +37,9 @@ def overlapping_exponential(beta, count=60):
 
 def overlapping_logistic(scale, count=300):
     zeta, weights = trapezoid(-32 * scale, 1 + 32 * scale, count)
-    log_r = [log_expit((zeta - m) / scale) + log_expit((m - zeta) / scale) - np.log(scale) for m in (0.0, 1.0)]
+    log_r = [
+        log_expit((zeta - m) / scale) + log_expit((m - zeta) / scale) - np.log(scale) for m in (0.0, 1.0)
+    ]
     return Mixture(zeta, weights, *log_r)
 
 
@@ -46,8 +48,10 @@ def spike_and_exponential(beta, count=60):
     zeta, weights = gauss_legendre(0.0, 1.0, count)
     slope = np.log(beta) + beta * zeta - np.log(np.expm1(beta))
     return Mixture(
-        np.append(0.0, zeta), np.append(1.0, weights),
-        np.append(0.0, np.full(count, -np.inf)), np.append(-np.inf, slope),
+        np.append(0.0, zeta),
+        np.append(1.0, weights),
+        np.append(0.0, np.full(count, -np.inf)),
+        np.append(-np.inf, slope),
     )
 
 
@@ -105,21 +109,21 @@ class SmoothedDVAE:
             given = [np.tile(image, [len(node), 1]), *groups]
             logits.append([dense_stack(net, given[: i + 1]) for i, net in enumerate(model.encoders)])
         self.logits = logits
-        self.log_q = np.stack([self._density(law, l, nodes) for l in logits])
+        self.log_q = np.stack([self._density(law, x, nodes) for x in logits])
         if model.rbm is None:
             prior = [np.broadcast_to(np.float64(model.prior.first_logits), groups[0].shape)]
             prior += [dense_stack(net, groups[: i + 1]) for i, net in enumerate(model.prior.networks)]
             self.log_p_zeta = self._density(law, prior, nodes)
-            self.joint_kl = np.stack([sum(map(bernoulli_kl, l, prior)) for l in logits])
+            self.joint_kl = np.stack([sum(map(bernoulli_kl, x, prior)) for x in logits])
         else:
             self.joint_kl, self.log_p_zeta = self._boltzmann(model, law, node)
 
     @staticmethod
     def _density(law, logits, nodes):
-        return sum(law.log_density(l, n).sum(axis=1) for l, n in zip(logits, nodes, strict=True))
+        return sum(law.log_density(x, n).sum(axis=1) for x, n in zip(logits, nodes, strict=True))
 
     def _boltzmann(self, model, law, node):
-        """E[log q(z | x, zeta_<) - log p(z) | zeta] and log p(zeta), by sums over z; left units come first."""
+        """E[log q(z | x, zeta_<) - log p(z) | zeta] and log p(zeta), by sums over z; left units first."""
         left_bias, right_bias, coupling = (np.float64(w) for w in model.rbm.get_weights())
         z = states(node.shape[1])
         left, right = z[:, : len(left_bias)], z[:, len(left_bias) :]

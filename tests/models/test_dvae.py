@@ -144,7 +144,9 @@ def test_call_and_predict_are_mean_reconstructions(named):
 
 def test_normal_prior_against_quadrature():
     # One latent: log p(x), the ELBO and the smoothed limit, which is the same for continuous variables.
-    model = oracles.randomize(DVAE(image_shape=SHAPE, latent_units=(1,), network=(4,), prior="normal"), scale=0.5)
+    model = oracles.randomize(
+        DVAE(image_shape=SHAPE, latent_units=(1,), network=(4,), prior="normal"), scale=0.5
+    )
     x = every_image()
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
     weights = weights / np.sqrt(2 * np.pi)
@@ -199,22 +201,41 @@ def test_configuration_round_trip(named):
     x = every_image()
     for limit in ("binary", "smoothed"):
         np.testing.assert_array_equal(
-            restored.log_likelihood(x, 20, seed=3, limit=limit), model.log_likelihood(x, 20, seed=3, limit=limit)
+            restored.log_likelihood(x, 20, seed=3, limit=limit),
+            model.log_likelihood(x, 20, seed=3, limit=limit),
         )
 
 
 def test_configuration_holds_every_argument():
     model = DVAE(
-        image_shape=[2, 3, 1], latent_units=[2, 3], network=[4, 5], prior="rbm", sides=["split", "left"],
+        image_shape=[2, 3, 1],
+        latent_units=[2, 3],
+        network=[4, 5],
+        prior="rbm",
+        sides=["split", "left"],
         smoothing=Smoothing("overlapping_exponential", beta=schedules.linear(2.0, 8.0, 50)),
-        kl_factor=schedules.linear(0.0, 1.0, 100), weight_decay=0.25, batch_normalization=False,
-        batch_normalization_momentum=0.5, num_chains=7, num_sweeps=3, seed=9, name="mine",
+        kl_factor=schedules.linear(0.0, 1.0, 100),
+        weight_decay=0.25,
+        batch_normalization=False,
+        batch_normalization_momentum=0.5,
+        num_chains=7,
+        num_sweeps=3,
+        seed=9,
+        name="mine",
     )
     restored = DVAE.from_config(json.loads(json.dumps(model.get_config())))
     for name, value in {
-        "image_shape": (2, 3, 1), "latent_units": (2, 3), "network": (4, 5), "prior_name": "rbm", "seed": 9,
-        "weight_decay": 0.25, "batch_normalization": False, "batch_normalization_momentum": 0.5,
-        "num_chains": 7, "num_sweeps": 3, "name": "mine",
+        "image_shape": (2, 3, 1),
+        "latent_units": (2, 3),
+        "network": (4, 5),
+        "prior_name": "rbm",
+        "seed": 9,
+        "weight_decay": 0.25,
+        "batch_normalization": False,
+        "batch_normalization_momentum": 0.5,
+        "num_chains": 7,
+        "num_sweeps": 3,
+        "name": "mine",
     }.items():
         assert getattr(restored, name) == value, name
     assert restored.prior.sides == ("split", "left")
@@ -231,13 +252,20 @@ def test_configuration_holds_every_argument():
 
 @pytest.mark.parametrize(
     ("num_groups", "sides"),
-    [(1, ("split",)), (2, ("left", "right")), (3, ("left", "right", "right")), (4, ("left",) * 2 + ("right",) * 2)],
+    [
+        (1, ("split",)),
+        (2, ("left", "right")),
+        (3, ("left", "right", "right")),
+        (4, ("left",) * 2 + ("right",) * 2),
+    ],
 )
 def test_default_sides(num_groups, sides):
     assert default_sides(num_groups) == sides
 
 
-@pytest.mark.parametrize(("network", "widths"), [("linear", ()), ("nonlinear", (200, 200)), ((), ()), ((3,), (3,))])
+@pytest.mark.parametrize(
+    ("network", "widths"), [("linear", ()), ("nonlinear", (200, 200)), ((), ()), ((3,), (3,))]
+)
 def test_network(network, widths):
     model = DVAE(image_shape=SHAPE, latent_units=(2, 2), network=network, prior="bernoulli")
     for stack in (*model.encoders, model.decoder, *model.prior.networks):
@@ -261,7 +289,9 @@ def test_data_mean_centres_the_encoder_and_sets_the_decoder():
 
 
 def test_pixels_that_never_change_start_finite():
-    model = DVAE(image_shape=SHAPE, latent_units=(2, 2), network="linear", data_mean=np.array([[[0.0], [1.0]]]))
+    model = DVAE(
+        image_shape=SHAPE, latent_units=(2, 2), network="linear", data_mean=np.array([[[0.0], [1.0]]])
+    )
     np.testing.assert_allclose(model.decoder.output_bias, np.log([1e-3 / 0.999, 0.999 / 1e-3]), rtol=1e-4)
 
 
@@ -282,19 +312,25 @@ def test_pixels_that_never_change_start_finite():
         (dict(latent_units=1), "Both sides of the Boltzmann machine need units.*leaves 0 on the left and 1"),
         (dict(sides=("left", "left")), "Both sides of the Boltzmann machine need units.*5 on the left and 0"),
         (dict(sides=("right", "right")), "Both sides of the Boltzmann machine need units"),
-        (dict(sides=("left",)), r"`sides` must give one of .* for each of the 2 groups. Received: sides=\('left'"),
+        (
+            dict(sides=("left",)),
+            r"`sides` must give one of .* for each of the 2 groups. Received: sides=\('left'",
+        ),
         (dict(sides=("left", "top")), "`sides` must give one of"),
         (dict(num_chains=0), "`num_chains` must be a positive integer. Received: num_chains=0"),
         (dict(num_sweeps=0), "`num_sweeps` must be a positive integer. Received: num_sweeps=0"),
         (dict(data_mean=np.zeros([3])), r"`data_mean` must be an image of shape \(1, 2, 1\)"),
         (dict(data_mean=np.full(SHAPE, 1.5)), "range 1.5 to 1.5"),
         (dict(data_mean=np.full(SHAPE, np.nan)), "`data_mean` must be an image"),
-        (dict(prior="bernoulli", bound="marginal", smoothing=SPIKE), "marginal bound needs a density.*'spike_and_exp"),
+        (
+            dict(prior="bernoulli", bound="marginal", smoothing=SPIKE),
+            "marginal bound needs a density.*'spike_and_exp",
+        ),
         (dict(smoothing=CONCRETE), "'binary_concrete', z is a function of zeta.*Use prior="),
         (dict(prior="bernoulli", smoothing=CONCRETE), "'binary_concrete', z is a function of zeta"),
         (
             dict(smoothing=("overlapping_logistic", {"scale": 0.2, "loc0": -1.0})),
-            r"latents of the binary limit are 0 and 1.* Received: 'overlapping_logistic' with \(loc0, loc1\)=\(-1.0",
+            r"latents of the binary limit are 0 and 1.*'overlapping_logistic' with \(loc0, loc1\)=\(-1.0",
         ),
     ],
 )
@@ -308,12 +344,15 @@ def test_arguments_are_checked(arguments, message):
 
 def test_number_of_samples_is_checked():
     model = build("rbm")
-    with pytest.raises(ValueError, match="`num_samples` must be at least 1. Received: num_samples=0"):
+    with pytest.raises(ValueError, match=r"`num_samples` must be at least 1. Received: num_samples=0"):
         model.sample(0, seed=0)
 
 
 BAD_IMAGES = {
-    "no channel": (np.zeros([4, 1, 2], np.float32), r"the shape \[batch, 1, 2, 1\]. Received: \((4|None), 1, 2\)"),
+    "no channel": (
+        np.zeros([4, 1, 2], np.float32),
+        r"the shape \[batch, 1, 2, 1\]. Received: \((4|None), 1, 2\)",
+    ),
     "one image": (np.zeros(SHAPE, np.float32), r"Received: \((1|None), 2, 1\)"),
     "other size": (np.zeros([4, 2, 1, 1], np.float32), r"Received: \((4|None), 2, 1, 1\)"),
     "grey": (np.full([4, *SHAPE], 0.5, np.float32), r"takes pixels in \{0, 1\}.*Binarize the images first"),

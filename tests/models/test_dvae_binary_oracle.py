@@ -19,7 +19,10 @@ CASES = {
         "LLRRR",
     ),
     "rbm, three groups": (dict(latent_units=(1, 2, 3), network=(5,)), "LRRRRR"),
-    "rbm, four unequal groups": (dict(latent_units=(2, 3, 1, 2), network=(5,), smoothing=LOGISTIC), "LLLLLRRR"),
+    "rbm, four unequal groups": (
+        dict(latent_units=(2, 3, 1, 2), network=(5,), smoothing=LOGISTIC),
+        "LLLLLRRR",
+    ),
     "rbm, sides given": (
         dict(latent_units=(4, 2, 3), network="linear", sides=("right", "left", "right"), smoothing=SPIKE),
         "RRRRLLRRR",
@@ -99,7 +102,9 @@ def test_elbo_terms_average_to_the_exact_elbo(case):
     terms = model.elbo_terms(repeated(x), seed=11)
     num_groups = 1 if model.rbm is not None else len(model.latent_units)
     assert terms.kl_per_group.shape == (num_groups, NUM_IMAGES * REPEATS)
-    np.testing.assert_allclose(terms.elbo, terms.reconstruction - np.sum(terms.kl_per_group, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(
+        terms.elbo, terms.reconstruction - np.sum(terms.kl_per_group, axis=0), rtol=1e-5
+    )
     values = np.float64(terms.elbo).reshape(NUM_IMAGES, REPEATS)
     # The KL is in closed form where it can be, so the spread is the sample's own; the normal law holds.
     error = oracles.normal_bound(values.std(axis=1), REPEATS)

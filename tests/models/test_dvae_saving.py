@@ -1,4 +1,4 @@
-"""DVAE saved and loaded: in a new process, with its whole state, and training that goes on as if never stopped."""
+"""DVAE saved and loaded: in a new process, with its whole state, and training that simply goes on."""
 
 import json
 import os
@@ -19,8 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (2, 3, 1)
 MODELS = {
     "rbm, exponential": dict(
-        latent_units=(2, 3), sides=("right", "split"), network=(4,), kl_factor=("linear", 0.1, 1.0, 8),
-        smoothing=("overlapping_exponential", "beta"), weight_decay=1e-3,
+        latent_units=(2, 3),
+        sides=("right", "split"),
+        network=(4,),
+        kl_factor=("linear", 0.1, 1.0, 8),
+        smoothing=("overlapping_exponential", "beta"),
+        weight_decay=1e-3,
     ),
     "rbm, logistic": dict(latent_units=(2, 2), network="linear", smoothing=("overlapping_logistic", "scale")),
     "rbm, spike": dict(latent_units=(4,), network="linear", smoothing=("spike_and_exponential", "beta")),
@@ -28,7 +32,10 @@ MODELS = {
         latent_units=(2, 1), network=(4,), prior="bernoulli", smoothing=("overlapping_exponential", "beta")
     ),
     "bernoulli, marginal": dict(
-        latent_units=(3,), network="linear", prior="bernoulli", bound="marginal",
+        latent_units=(3,),
+        network="linear",
+        prior="bernoulli",
+        bound="marginal",
         smoothing=("binary_concrete", "temperature"),
     ),
     "normal": dict(latent_units=(2, 2), network=(4,), prior="normal"),
@@ -127,7 +134,12 @@ def saved(tmp_path_factory):
         f"sys.stdout.write(json.dumps(t.load_and_report({str(folder)!r})))"
     )
     result = subprocess.run(
-        [sys.executable, "-c", command], capture_output=True, text=True, cwd=ROOT, check=False, timeout=300,
+        [sys.executable, "-c", command],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        timeout=300,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert result.returncode == 0, result.stderr[-4000:]
@@ -173,7 +185,9 @@ def test_an_estimate_that_was_stale_is_stale_after_loading(tmp_path):
     model.save(tmp_path / "stale.keras")
     restored = keras.saving.load_model(tmp_path / "stale.keras")
     for m in (model, restored):
-        with pytest.raises(ValueError, match="measured at step 0 for other weights of the prior; the model is at step 6"):
+        with pytest.raises(
+            ValueError, match="measured at step 0 for other weights of the prior; the model is at step 6"
+        ):
             m.log_likelihood(images(), 2, seed=0)
 
 
@@ -191,7 +205,9 @@ def test_a_model_without_optimizer_is_saved_too(tmp_path):
 def test_an_idle_optimizer_is_no_hindrance(tmp_path):
     # Every group has an optimizer of its own, so that the first is never built.
     model = DVAE(image_shape=SHAPE, latent_units=(2, 2), network="linear", num_chains=5, num_sweeps=2)
-    model.compile(group_optimizers={"networks": keras.optimizers.Adam(0.1), "prior": keras.optimizers.SGD(0.1)})
+    model.compile(
+        group_optimizers={"networks": keras.optimizers.Adam(0.1), "prior": keras.optimizers.SGD(0.1)}
+    )
     train(model)
     model.save(tmp_path / "idle.keras")
     restored = keras.saving.load_model(tmp_path / "idle.keras")

@@ -17,17 +17,24 @@ LATENTS = {"one unit": (1,), "one group": (2,), "two groups": (1, 1)}
 NUM_IMAGES, REPEATS = 2, 20_000
 
 
-@pytest.fixture(scope="module", params=[(s, units) for s in SMOOTHINGS for units in LATENTS.values()], ids=str)
+@pytest.fixture(
+    scope="module", params=[(s, units) for s in SMOOTHINGS for units in LATENTS.values()], ids=str
+)
 def case(request):
-    """The two models with one set of weights (`None` where a bound is refused), images, and the quadrature."""
+    """The two models with one set of weights (`None` where a bound is refused), images, quadrature."""
     name, units = request.param
     models = {}
     for bound in ("joint", "marginal"):
         if (name, bound) in (("spike_and_exponential", "marginal"), ("binary_concrete", "joint")):
             continue
         model = DVAE(
-            image_shape=(2, 2, 1), latent_units=units, prior="bernoulli", bound=bound, network=(4,),
-            smoothing=Smoothing(name, **SMOOTHINGS[name]), data_mean=np.full([2, 2, 1], 0.4),
+            image_shape=(2, 2, 1),
+            latent_units=units,
+            prior="bernoulli",
+            bound=bound,
+            network=(4,),
+            smoothing=Smoothing(name, **SMOOTHINGS[name]),
+            data_mean=np.full([2, 2, 1], 0.4),
         )
         models[bound] = oracles.randomize(model, seed=len(name) + len(units))
     x = oracles.images(model, NUM_IMAGES)
@@ -57,7 +64,10 @@ def test_elbo_terms_average_to_the_quadrature(case):
     for bound, model in models.items():
         terms = model.elbo_terms(np.repeat(x, REPEATS, axis=0), seed=7, limit="smoothed")
         want = exact.joint_elbo if bound == "joint" else exact.marginal_elbo
-        for values, value in ((terms.elbo, want), (terms.reconstruction, exact.expectation(exact.log_likelihood))):
+        for values, value in (
+            (terms.elbo, want),
+            (terms.reconstruction, exact.expectation(exact.log_likelihood)),
+        ):
             values = np.float64(values).reshape(NUM_IMAGES, REPEATS)
             error = oracles.normal_bound(values.std(axis=1), REPEATS)
             assert (error < 0.2).all(), "the test must have power"
@@ -95,7 +105,10 @@ def test_boltzmann_prior(name, units):
         units = (1, 1)  # a machine has two sides
     sides = ("left", "right") if len(units) == 2 else None
     model = DVAE(
-        image_shape=(2, 2, 1), latent_units=units, sides=sides, network=(4,),
+        image_shape=(2, 2, 1),
+        latent_units=units,
+        sides=sides,
+        network=(4,),
         smoothing=Smoothing(name, **SMOOTHINGS[name]),
     )
     oracles.randomize(model, seed=3)

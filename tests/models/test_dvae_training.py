@@ -1,5 +1,7 @@
 """DVAE through Keras: it learns, is deterministic, logs the bound, and drives its optimizers and chains."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -156,7 +158,7 @@ def test_log_partition_is_measured_when_it_must_be():
     model.fit(x, epochs=1, verbose=0)
     assert model.stored_log_partition.step == 0
     assert int(model.step.numpy()) == 3
-    with pytest.raises(ValueError, match="measured at step 0 for other weights.*the model is at step 3"):
+    with pytest.raises(ValueError, match=r"measured at step 0 for other weights.*the model is at step 3"):
         model.log_likelihood(x, 2, seed=0)
     # Validation refreshes it, as `evaluate` does: `val_elbo` is never with an old one.
     history = model.fit(x, epochs=2, validation_data=(x,), verbose=0).history
@@ -176,7 +178,7 @@ def test_chains_advance_once_an_update():
     for _ in range(3):
         model.fit(patterns(32), batch_size=32, verbose=0)
         chains.append(model.negative_phase.left.numpy())
-    assert all(not np.array_equal(a, b) for a, b in zip(chains, chains[1:], strict=False))
+    assert all(not np.array_equal(a, b) for a, b in itertools.pairwise(chains))
     # They are at equilibrium by then: compare with the exact marginal of the left side.
     left_bias, right_bias, coupling = (np.float64(w) for w in model.rbm.get_weights())
     left = oracles.states(2)
@@ -239,11 +241,13 @@ def test_groups_have_optimizers_of_their_own():
 
 def test_compile_checks_its_arguments():
     model = build()
-    with pytest.raises(ValueError, match=r"names the groups \['encoder'\], but the model has \['networks', 'prior'\]"):
+    with pytest.raises(
+        ValueError, match=r"names the groups \['encoder'\], but the model has \['networks', 'prior'\]"
+    ):
         model.compile("sgd", group_optimizers={"encoder": "sgd"})
     with pytest.raises(ValueError, match=r"names the groups \['prior'\], but the model has \['networks'\]"):
         build("normal").compile("sgd", group_optimizers={"prior": "sgd"})
-    with pytest.raises(ValueError, match="bring their own objective. Received: loss='mse'"):
+    with pytest.raises(ValueError, match=r"bring their own objective. Received: loss='mse'"):
         model.compile("sgd", loss="mse")
 
 
@@ -257,5 +261,7 @@ def test_batch_normalization_learns_in_training_alone():
     model.sample(3, seed=0)
     np.testing.assert_array_equal(normalization.moving_mean, start)
     model.fit(patterns(), batch_size=96, verbose=0)
-    want = 0.01 * np.mean(patterns().reshape(96, -1) @ model.encoders[0].input_layers[0].kernel.numpy(), axis=0)
+    want = 0.01 * np.mean(
+        patterns().reshape(96, -1) @ model.encoders[0].input_layers[0].kernel.numpy(), axis=0
+    )
     np.testing.assert_allclose(normalization.moving_mean, want, rtol=1e-4, atol=1e-6)

@@ -40,8 +40,14 @@ class EveryState:
 def build(case, optimizer, **kwargs):
     prior, bound, smoothing, parameters, count = CASES[case]
     model = DVAE(
-        image_shape=(1, 2, 1), latent_units=(1, 1), network=(3,), prior=prior, bound=bound,
-        smoothing=Smoothing(smoothing, **parameters), batch_normalization=False, weight_decay=WEIGHT_DECAY,
+        image_shape=(1, 2, 1),
+        latent_units=(1, 1),
+        network=(3,),
+        prior=prior,
+        bound=bound,
+        smoothing=Smoothing(smoothing, **parameters),
+        batch_normalization=False,
+        weight_decay=WEIGHT_DECAY,
         data_mean=np.full([1, 2, 1], 0.6),
         **{"kl_factor": KL_FACTOR, **kwargs},
     )
@@ -160,8 +166,13 @@ def test_surrogate_follows_the_kl_factor_and_the_prior_alone():
 def test_schedules_are_of_the_models_own_step():
     beta = schedules.linear(2.0, 6.0, 4)
     model = DVAE(
-        image_shape=(1, 2, 1), latent_units=(2,), network="linear", prior="bernoulli", bound="marginal",
-        smoothing=Smoothing("overlapping_exponential", beta=beta), kl_factor=schedules.linear(0.0, 1.0, 4),
+        image_shape=(1, 2, 1),
+        latent_units=(2,),
+        network="linear",
+        prior="bernoulli",
+        bound="marginal",
+        smoothing=Smoothing("overlapping_exponential", beta=beta),
+        kl_factor=schedules.linear(0.0, 1.0, 4),
     )
     oracles.randomize(model)
     model.compile(keras.optimizers.SGD(0.0), steps_per_execution=2)

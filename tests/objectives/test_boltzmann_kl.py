@@ -14,7 +14,12 @@ from scipy.special import expit, log_expit, logsumexp
 
 from tests.models import smoothed_oracles
 from tests.models.oracles import states
-from tfdvae.boltzmann import NegativeSamples, RestrictedBoltzmannMachine, log_partition, log_partition_surrogate
+from tfdvae.boltzmann import (
+    NegativeSamples,
+    RestrictedBoltzmannMachine,
+    log_partition,
+    log_partition_surrogate,
+)
 from tfdvae.distributions import OverlappingExponential, OverlappingLogistic, SpikeAndExponential
 from tfdvae.objectives import GroupMoments, expected_energy, unnormalized_boltzmann_kl
 
@@ -44,7 +49,7 @@ NODES = 16
 
 
 class Problem:
-    """A posterior whose groups depend on the earlier zeta, a machine, and all their parameters in one list."""
+    """A posterior whose groups depend on the earlier zeta, a machine, and their parameters in one list."""
 
     def __init__(self, smoothing, structure, seed=0):
         rng = np.random.default_rng(seed)
@@ -55,10 +60,12 @@ class Problem:
         num_left = sum(self.left_units)
         num_right = sum(self.units) - num_left
         self.machine_weights = [
-            rng.normal(size=num_left), rng.normal(size=num_right), 1.2 * rng.normal(size=[num_left, num_right])
+            rng.normal(size=num_left),
+            rng.normal(size=num_right),
+            1.2 * rng.normal(size=[num_left, num_right]),
         ]
         on_left = [[j < m for j in range(n)] for n, m in zip(self.units, self.left_units, strict=True)]
-        self.on_left = np.array(sum(on_left, []))
+        self.on_left = np.array(list(itertools.chain.from_iterable(on_left)))
 
     @property
     def parameters(self):
@@ -98,7 +105,9 @@ class Problem:
         total = 0.0
         for value, log_prior in zip(z, log_p, strict=True):
             log_q = np.where(value == 1, log_expit(logits), log_expit(-logits)).sum(axis=1)
-            log_r = sum((law.log_r[int(value[u])][node[:, u]] for u in range(integrated)), np.zeros(len(node)))
+            log_r = sum(
+                (law.log_r[int(value[u])][node[:, u]] for u in range(integrated)), np.zeros(len(node))
+            )
             # log of q(z, zeta) / (p(z) r(zeta | z)): r is in both, wherever its density is not 0.
             total += np.sum(np.exp(log_measure + log_q + log_r) * (log_q - log_prior))
         return total
@@ -120,7 +129,7 @@ class Problem:
     # --- the library ---
 
     def _rho(self, logits):
-        """Nodes of rho for one unit with logits `[S]`: `rho, weights [S, nodes]`, split where zeta has a kink."""
+        """Nodes of rho for one unit with logits `[S]`: `rho, weights [S, nodes]`, split at a kink."""
         if self.smoothing == "overlapping_logistic":
             # zeta is unbounded as rho goes to 0 and 1: rho = sigmoid(t), t evenly spaced.
             t, weights = smoothed_oracles.trapezoid(-32.0, 32.0, 240)
@@ -148,7 +157,9 @@ class Problem:
             zeta = np.concatenate([zeta, drawn], axis=1)
         return rho, weights
 
-    def library_kl(self, posterior_probs=lambda law, zeta: law.posterior_probs(zeta), roles=lambda mu, nu: (mu, nu)):
+    def library_kl(
+        self, posterior_probs=lambda law, zeta: law.posterior_probs(zeta), roles=lambda mu, nu: (mu, nu)
+    ):
         """The value and the gradients in all parameters by automatic differentiation."""
         law_class, arguments = SMOOTHINGS[self.smoothing]
         machine = RestrictedBoltzmannMachine.from_arrays(*self.machine_weights, dtype="float64")
