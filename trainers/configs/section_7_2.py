@@ -8,7 +8,10 @@ Usage: `--config=trainers/configs/section_7_2.py:DATA-GROUPS-NETWORK-PRIOR` with
 for instance `section_7_2.py:static_mnist-2-nonlinear-rbm`.
 
 Assumptions where the paper is silent: an RBM over one group couples its two halves (100 + 100); 100
-persistent chains; beta 8 (the paper cross-validates over 5, 6, 8, 10); Adam with epsilon 1e-3.
+persistent chains; Adam with epsilon 1e-3; L2 1e-5. beta is 10 (the paper cross-validates over 5, 6, 8, 10):
+with the RBM, one nonlinear group and 50,000 steps on static MNIST, the validation bound was -97.08 nats with beta
+10 and L2 1e-5, -97.29 with beta 8 and L2 1e-4, and -97.25 with beta 10, L2 1e-5, epsilon 1e-4 and a KL warm-up
+of 20 %.
 """
 
 from trainers.configs import base
@@ -31,6 +34,8 @@ def get_config(spec="static_mnist-1-nonlinear-rbm"):
     config.model.prior = "rbm" if prior.startswith("rbm") else "bernoulli"
     if config.model.prior == "bernoulli":
         config.model.bound = prior
+    config.model.weight_decay = 1e-5
+    config.smoothing.initial = config.smoothing.final = 10.0
     if prior == "rbm_rolfe":
         config.smoothing.name = "spike_and_exponential"
     config.evaluation.num_samples = 4_000
