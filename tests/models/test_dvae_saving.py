@@ -119,12 +119,13 @@ def train_on(model):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """Models that were trained and saved, what they were, and what another process makes of the files."""
+    """Models that were saved, some trained, what they were, and what another process makes of the files."""
     folder = tmp_path_factory.mktemp("saved")
     models = {}
     for name in MODELS:
-        model = build(name)
-        train(model)
+        model = oracles.randomize(build(name), scale=0.3)
+        if name in TRAINED_ON:
+            train(model)
         if model.rbm is not None:
             model.update_log_partition()
         model.save(folder / f"{name}.keras")
@@ -151,9 +152,9 @@ def test_a_new_process_loads_all_of_it(saved, name):
     models, reports = saved
     _, state = models[name]
     assert reports[name]["loaded"] == state
-    assert state["step"] == 6
+    assert state["step"] == (6 if name in TRAINED_ON else 0)
     if "rbm" in name:
-        assert state["log Z"][0] == 6
+        assert state["log Z"][0] == state["step"]
 
 
 @pytest.mark.parametrize("name", TRAINED_ON)
@@ -169,11 +170,11 @@ def test_training_goes_on_bit_for_bit_in_a_new_process(saved, name):
 
 def test_weights_alone_restore_the_training_state(tmp_path):
     # What checkpoints do: weights, optimizers, chains and step into a model built from its program.
-    model = build("rbm, exponential")
+    model = build("rbm, logistic")
     train(model)
     model.update_log_partition()
     model.save_weights(tmp_path / "state.weights.h5")
-    restored = build("rbm, exponential")
+    restored = build("rbm, logistic")
     restored.load_weights(tmp_path / "state.weights.h5")
     assert everything(restored) == everything(model)
     assert train_on(restored) == train_on(model)

@@ -13,7 +13,7 @@ SMOOTHINGS = {
     "spike_and_exponential": {"beta": 3.0},
     "binary_concrete": {"temperature": 0.6},
 }
-LATENTS = {"one unit": (1,), "one group": (2,), "two groups": (1, 1)}
+LATENTS = {"one group": (2,), "two groups": (1, 1)}
 NUM_IMAGES, REPEATS = 2, 20_000
 
 
@@ -101,13 +101,9 @@ def test_smoothed_and_binary_models_differ(case):
 @pytest.mark.parametrize("units", LATENTS.values())
 def test_boltzmann_prior(name, units):
     # The relaxed model p(z) r(zeta | z) p(x | zeta): joint ELBO <= log p_beta(x), unbiased weights.
-    if units == (1,):
-        units = (1, 1)  # a machine has two sides
-    sides = ("left", "right") if len(units) == 2 else None
     model = DVAE(
         image_shape=(2, 2, 1),
         latent_units=units,
-        sides=sides,
         network=(4,),
         smoothing=Smoothing(name, **SMOOTHINGS[name]),
     )

@@ -61,7 +61,7 @@ def test_learns(name):
     if model.rbm is not None:
         model.update_log_partition()
     before = np.mean(model.log_likelihood(x, 200, seed=0))
-    history = model.fit(x, batch_size=32, epochs=60, verbose=0).history
+    history = model.fit(x, batch_size=32, epochs=50, verbose=0).history
     assert set(history) == {"loss", "elbo", "reconstruction", "kl"}
     for log in history.values():
         assert np.isfinite(log).all()
@@ -74,29 +74,34 @@ def test_learns(name):
     assert after > -3.6
 
 
-def test_two_runs_agree_bit_for_bit_and_other_seeds_do_not():
-    def run(seed):
-        model = build("rbm, spike", seed=seed)
-        model.set_weights(start)
+def test_two_runs_agree_bit_for_bit():
+    def run():
+        model = build("rbm, spike", seed=5)
         model.compile(keras.optimizers.Adam(0.01))
         history = model.fit(patterns(), batch_size=16, epochs=2, shuffle=False, verbose=0).history
         return model, history, model.evaluate(patterns(40), batch_size=16, verbose=0, return_dict=True)
 
-    start = build("rbm, spike").get_weights()
-    (one, *one_logs), (two, *two_logs), (other, *other_logs) = run(5), run(5), run(6)
+    (one, *one_logs), (two, *two_logs) = run(), run()
     assert_same_state(one, two)
     assert one_logs == two_logs
-    assert other_logs[0]["loss"] != one_logs[0]["loss"]
-    assert not np.array_equal(other.negative_phase.left, one.negative_phase.left)
+
+
+def test_the_seed_is_of_the_training_too():
+    def run(seed):
+        model = build("bernoulli, marginal", network="linear", seed=seed)
+        model.set_weights(start)
+        model.compile(keras.optimizers.SGD(0.1))
+        return model.fit(patterns(), batch_size=16, shuffle=False, verbose=0).history["loss"]
+
+    start = build("bernoulli, marginal", network="linear").get_weights()
+    assert run(0) != run(1)
 
 
 def test_steps_per_execution_and_the_kind_of_data_change_nothing():
     x = patterns(80)
-    start = build("rbm, spike").get_weights()
 
     def run(data, **kwargs):
         model = build("rbm, spike", kl_factor=schedules.linear(0.0, 1.0, 7))
-        model.set_weights(start)
         model.compile(keras.optimizers.Adam(schedules.piecewise_constant([4], [0.01, 0.001])), **kwargs)
         arguments = {} if isinstance(data, tf.data.Dataset) else {"batch_size": 8, "shuffle": False}
         model.fit(data, epochs=2, verbose=0, **arguments)
@@ -104,9 +109,8 @@ def test_steps_per_execution_and_the_kind_of_data_change_nothing():
         assert int(model.optimizer.iterations.numpy()) == 20
         return model
 
-    one = run(x)
-    assert_same_state(one, run(x, steps_per_execution=5))
-    assert_same_state(one, run(tf.data.Dataset.from_tensor_slices(x).batch(8)))
+    one, two = run(x), run(tf.data.Dataset.from_tensor_slices(x).batch(8), steps_per_execution=5)
+    assert_same_state(one, two)
 
 
 def test_logs_are_means_over_images_of_batches_of_any_size():
@@ -150,7 +154,7 @@ def test_evaluate_is_the_binary_bound_and_changes_nothing(name):
 
 
 def test_log_partition_is_measured_when_it_must_be():
-    model = build()
+    model = build(network="linear")
     model.compile(keras.optimizers.SGD(0.1))
     x = patterns()
     with pytest.raises(ValueError, match="No log Z is stored"):
@@ -171,7 +175,7 @@ def test_log_partition_is_measured_when_it_must_be():
 
 
 def test_chains_advance_once_an_update():
-    model = build(num_chains=500, num_sweeps=30)
+    model = build(network="linear", num_chains=500, num_sweeps=30)
     oracles.randomize(model)
     model.compile(keras.optimizers.SGD(0.0))
     chains = [model.negative_phase.left.numpy()]
@@ -187,13 +191,10 @@ def test_chains_advance_once_an_update():
     frequency = np.array([(chains[-1] == state).all(axis=1).mean() for state in left])
     assert (np.abs(frequency - p) < oracles.bernstein(p * (1 - p), 1.0, 500, 1e-6 / 4)).all()
     # `num_sweeps` of an update, not of a fit: the state follows from (seed, step) alone.
-    again = build(num_chains=500, num_sweeps=30)
-    again.set_weights(model.get_weights())
-    again.step.assign(0)
-    again.negative_phase.left.assign(chains[0])
-    again.compile(keras.optimizers.SGD(0.0))
-    again.fit(patterns(96), batch_size=32, shuffle=False, verbose=0)
-    np.testing.assert_array_equal(again.negative_phase.left, chains[-1])
+    model.step.assign(0)
+    model.negative_phase.left.assign(chains[0])
+    model.fit(patterns(96), batch_size=32, shuffle=False, verbose=0)
+    np.testing.assert_array_equal(model.negative_phase.left, chains[-1])
 
 
 # --- optimizers of groups ---
