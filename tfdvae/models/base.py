@@ -197,15 +197,13 @@ class DiscreteVAE(LatentVariableModel):
             kwargs.setdefault("shuffle", False)  # a dataset brings its own order
         if self.rbm is not None and self.stored_log_partition.is_empty:
             self.update_log_partition(seed=self.seed)
-        with _fixed_order_of_sums():
-            return super().fit(x, *args, **kwargs)
+        return super().fit(x, *args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
         """As `keras.Model.evaluate`; measures log Z first where the stored estimate is stale."""
         if self.rbm is not None and not self.stored_log_partition.is_fresh:
             self.update_log_partition(seed=self.seed)
-        with _fixed_order_of_sums():
-            return super().evaluate(*args, **kwargs)
+        return super().evaluate(*args, **kwargs)
 
     def get_config(self):
         """Returns the configuration."""
@@ -236,20 +234,3 @@ def _terms_and_gradients(objective, variables, pairwise):
 def _mean(values):
     """The mean over a replica's images; 0, not NaN, where a small last batch leaves it without any."""
     return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype))
-
-
-@contextlib.contextmanager
-def _fixed_order_of_sums():
-    """In this block, additions are carried out in the order in which they are written.
-
-    TensorFlow 2.21 otherwise turns trees of additions into AddN, which begins with whichever operand's
-    buffer is free to be written over: how the sum is rounded depends on the timing of threads, and two runs
-    with one seed differ. (Without that rewriting a training step takes as long as with it.)
-    """
-    options = tf.config.optimizer.get_experimental_options()
-    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
-    try:
-        yield
-    finally:
-        before = options.get("arithmetic_optimization", True)
-        tf.config.optimizer.set_experimental_options({"arithmetic_optimization": before})
