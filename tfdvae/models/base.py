@@ -4,6 +4,8 @@ A model supplies `latent_terms` (see `likelihood`); its negative phase supplies 
 the Boltzmann machine of its prior, if it has one.
 """
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
@@ -177,6 +179,16 @@ class DiscreteVAE(LatentVariableModel):
         ):
             return tf.identity(x)
 
+    @contextlib.contextmanager
+    def _pixel_errors(self):
+        """Turns the failed check of `_checked_batch` into a `ValueError` without the graph's traceback."""
+        try:
+            yield
+        except tf.errors.InvalidArgumentError as error:
+            if self.pixel_message[:40] not in str(error):  # TensorFlow escapes the quotes further on
+                raise
+            raise ValueError(self.pixel_message) from error
+
     def _logged_log_partition(self):
         """The stored estimate of log Z, whatever its age: for metrics alone."""
         return tf.constant(0.0) if self.rbm is None else self.stored_log_partition.value_tensor
@@ -197,13 +209,15 @@ class DiscreteVAE(LatentVariableModel):
             kwargs.setdefault("shuffle", False)  # a dataset brings its own order
         if self.rbm is not None and self.stored_log_partition.is_empty:
             self.update_log_partition(seed=self.seed)
-        return super().fit(x, *args, **kwargs)
+        with self._pixel_errors():
+            return super().fit(x, *args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
         """As `keras.Model.evaluate`; measures log Z first where the stored estimate is stale."""
         if self.rbm is not None and not self.stored_log_partition.is_fresh:
             self.update_log_partition(seed=self.seed)
-        return super().evaluate(*args, **kwargs)
+        with self._pixel_errors():
+            return super().evaluate(*args, **kwargs)
 
     def get_config(self):
         """Returns the configuration."""
