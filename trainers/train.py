@@ -6,10 +6,10 @@ The workdir gets config.json, checkpoints/, metrics.csv, TensorBoard events, and
 samples.png and reconstructions.png. A program that was interrupted at any moment, `kill -9` included,
 continues from the last checkpoint, and ends with the weights and the metrics of an uninterrupted one.
 
-A resumed run must have the config of the workdir, except for the `evaluation` section, which does not
-touch the training, and `steps_per_execution`, which only changes the speed (and, as the graph is another
-one, how sums are rounded); the workdir keeps the newest ones. On another number of replicas a resumed run
-goes on, but not bit for bit; see `tfdvae.boltzmann.PersistentChains` for what becomes of the chains.
+A resumed run must have the config of the workdir, except for the `evaluation` section and
+`steps_per_execution`, which have no part in the training's results; the workdir keeps the newest ones. On
+another number of replicas a resumed run goes on, but not bit for bit; see
+`tfdvae.boltzmann.PersistentChains` for what becomes of the chains.
 
 An epoch of `steps_per_epoch` steps ends with a validation, a row of metrics.csv and a checkpoint; if
 `num_steps` is no multiple of it, the last epoch is shorter. `steps_per_execution` is an upper limit: the

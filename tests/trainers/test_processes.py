@@ -58,7 +58,7 @@ def run_training(tmp_path, *arguments, **environment):
 def check_output(process):
     """Exit status 0, the figures on the output, and nothing but the program's own lines of log."""
     assert process.returncode == 0, process.stderr
-    assert process.stdout.startswith("3/3") or process.stdout.startswith("digits, test split, 250 images")
+    assert process.stdout.startswith("digits, test split, 250 images, 5 importance samples")
     assert "log-likelihood" in process.stdout
     lines = process.stderr.splitlines()
     assert all(re.match(r"I\d{4} \S+ +\d+ train\.py:\d+\] ", line) for line in lines), process.stderr
