@@ -117,8 +117,9 @@ def test_decoding_is_the_decoder(named):
     assert np.abs(images.mean(axis=0) - means[0]).max() < np.sqrt(np.log(4e6) / (2 * 20_000))
 
 
-def test_reconstructions_and_seeds(named):
-    _, model = named
+@pytest.mark.parametrize("name", ["rbm", "bernoulli", "normal"])
+def test_reconstructions_and_seeds(name):
+    model = built(name)
     x = np.tile(every_image(), [8, 1, 1, 1])
     means = model.reconstruct(x, seed=4, mean=True).numpy()
     assert means.shape == x.shape
