@@ -64,18 +64,22 @@ class Training:
         return sorted(int(path.name[5:13]) for path in self.workdir.glob("checkpoints/step-*"))
 
     def metrics_size(self):
+        """Bytes of metrics.csv."""
         path = self.workdir / "metrics.csv"
         return path.stat().st_size if path.exists() else 0
 
     # --- moments ---
 
     def preparing_data(self, seconds):
+        """While TFDS writes records."""
         return any(self.records.glob("**/incomplete.*"))
 
     def writing_checkpoint(self, seconds):
+        """While a checkpoint is written."""
         return any(self.workdir.glob("checkpoints/.writing-step-*"))
 
     def after_row(self):
+        """Right after the first row that this run adds to metrics.csv."""
         size = self.metrics_size()
         return lambda seconds: self.metrics_size() > size
 
