@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+import os
 import pathlib
 import sys
 
@@ -12,6 +13,7 @@ from absl import flags
 from absl import logging as absl_logging
 from matplotlib import image
 
+import trainers
 from trainers import evaluate, pictures, program, sample, train
 
 # ml_collections 1.1 loads config files with it.
@@ -184,6 +186,20 @@ def test_errors_that_are_no_users_pass(monkeypatch):
 def test_logs_of_tfds_are_dropped(path, level, expected):
     record = logging.LogRecord("absl", level, path, 1, "message", (), None)
     assert program._is_of_interest(record) == expected
+
+
+def test_notices_at_the_start_are_shown_only_where_it_fails(capfd):
+    @trainers._held_back()
+    def start(notice, error=None):
+        os.write(2, notice)
+        if error:
+            raise error
+
+    start(b"a notice\n")
+    with pytest.raises(ImportError):
+        start(b"the reason\n", ImportError())
+    os.write(2, b"later\n")
+    assert capfd.readouterr().err == "the reason\nlater\n"
 
 
 def test_grid_of_colour_images(tmp_path):
