@@ -14,19 +14,6 @@ tfd = tfp.distributions
 LOGITS = [-100.0, -30.0, -5.0, -0.5, 0.0, 1.0, 8.0, 30.0, 100.0]
 
 
-def test_log_mean_exp():
-    values = np.random.default_rng(0).normal(size=[7, 3]) * 5
-    for axis in (0, 1, -1):
-        want = np.log(np.mean(np.exp(values), axis=axis))
-        np.testing.assert_allclose(numerics.log_mean_exp(tf.constant(values), axis=axis), want, rtol=1e-12)
-
-
-def test_log_mean_exp_of_very_small_and_very_large_values():
-    values = tf.constant([[-1e4, 1e4, -np.inf], [-1e4 + 1.0, 1e4, 2.0]])
-    want = [-1e4 + math.log((1 + math.e) / 2), 1e4, 2.0 - math.log(2.0)]
-    np.testing.assert_allclose(numerics.log_mean_exp(values), want, rtol=1e-6)
-
-
 def test_bernoulli_log_prob():
     logits = tf.constant(LOGITS, tf.float64)
     for value in (0.0, 1.0):

@@ -1,12 +1,6 @@
 """Stable primitives in log space. All values are in nats."""
 
 import tensorflow as tf
-import tensorflow_probability as tfp
-
-
-def log_mean_exp(values: tf.Tensor, axis: int = 0) -> tf.Tensor:
-    """log(mean(exp(values))) along `axis`, with a true maximum."""
-    return tfp.math.reduce_logmeanexp(values, axis=axis)
 
 
 def bernoulli_log_prob(values: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

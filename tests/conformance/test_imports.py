@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # A module imports only from its own entry of this list and from those before it.
 LAYERS = (
+    "_validation",
     "random",
     "numerics",
     "bijectors",

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -178,6 +179,16 @@ def test_weights_alone_restore_the_training_state(tmp_path):
     restored.load_weights(tmp_path / "state.weights.h5")
     assert everything(restored) == everything(model)
     assert train_on(restored) == train_on(model)
+
+
+def test_the_machine_is_saved_once(tmp_path):
+    model = build("rbm, exponential")
+    model.save_weights(tmp_path / "state.weights.h5")
+    paths = []
+    with h5py.File(tmp_path / "state.weights.h5") as file:
+        file.visititems(lambda path, item: paths.append((path, getattr(item, "shape", None))))
+    assert tuple(model.rbm.coupling.shape) == (1, 4)
+    assert len([path for path, shape in paths if shape == (1, 4) and "optimizer" not in path]) == 1
 
 
 def test_an_estimate_that_was_stale_is_stale_after_loading(tmp_path):

@@ -250,6 +250,15 @@ def test_compile_checks_its_arguments():
         build("normal").compile("sgd", group_optimizers={"prior": "sgd"})
     with pytest.raises(ValueError, match=r"bring their own objective. Received: loss='mse'"):
         model.compile("sgd", loss="mse")
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with (
+        strategy.scope(),
+        pytest.raises(
+            ValueError,
+            match=r"On several replicas \(here 2\) `steps_per_execution` must be 1.*Received: .*=5",
+        ),
+    ):
+        model.compile("sgd", steps_per_execution=5)
 
 
 def test_batch_normalization_learns_in_training_alone():

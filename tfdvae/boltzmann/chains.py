@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import random
-from tfdvae.boltzmann._validation import positive_integer
+from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.gibbs import GibbsState, gibbs_sweeps
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine
 

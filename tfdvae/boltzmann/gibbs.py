@@ -13,7 +13,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfdvae import random
-from tfdvae.boltzmann._validation import positive_integer
+from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.rbm import RBMParameters
 
 _MIN_CHAINS_TO_HALVE = 200

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdvae.boltzmann._validation import finite, positive_integer
+from tfdvae._validation import finite, positive_integer
 
 
 class RBMParameters(NamedTuple):

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import random
+from tfdvae._validation import positive_integer
 from tfdvae.data import binarization as binarizations
 from tfdvae.data import catalog, store
 
@@ -60,8 +61,7 @@ def load(
     """
     facts, split = catalog.info(name), catalog.check_split(split)
     binarization = binarizations.check(binarization, facts)
-    if not isinstance(batch_size, int | np.integer) or isinstance(batch_size, bool) or batch_size <= 0:
-        raise ValueError(f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}")
+    batch_size = positive_integer("batch_size", batch_size)
     if num_epochs is not None and num_epochs <= 0:
         raise ValueError(
             f"`num_epochs` must be positive, or None for no end. Received: num_epochs={num_epochs}"

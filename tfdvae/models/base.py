@@ -52,10 +52,17 @@ class DiscreteVAE(LatentVariableModel):
           **kwargs: passed on (`steps_per_execution`, `run_eagerly`, ...).
 
         Raises:
-          ValueError: if a group is unknown, or a loss is given.
+          ValueError: if a group is unknown, a loss is given, or `steps_per_execution` is not 1 on several
+            replicas.
         """
         if kwargs.get("loss") is not None:
             raise ValueError("The models bring their own objective. Received: loss=" + repr(kwargs["loss"]))
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if replicas > 1 and kwargs.get("steps_per_execution", 1) > 1:
+            raise ValueError(
+                f"On several replicas (here {replicas}) `steps_per_execution` must be 1: with more, `fit` of "
+                f"Keras 3.15 fails. Received: steps_per_execution={kwargs['steps_per_execution']}"
+            )
         group_optimizers = {k: keras.optimizers.get(v) for k, v in (group_optimizers or {}).items()}
         groups = self.parameter_groups()
         unknown = sorted(set(group_optimizers) - {name for name, variables in groups.items() if variables})
@@ -113,6 +120,10 @@ class DiscreteVAE(LatentVariableModel):
         and `kl` likewise, without the annealing factor.
         """
         x = self._checked_batch(data)
+        with tf.control_dependencies([x]):  # a batch that is refused changes nothing
+            return self._update(x)
+
+    def _update(self, x):
         context = tf.distribute.get_replica_context()
         num_replicas = context.num_replicas_in_sync
         seed_bound, seed_chains = random.split(self._replica_seed(self.step, "train_step"))

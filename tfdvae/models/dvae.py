@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import numerics, random
+from tfdvae._validation import positive_integer
 from tfdvae.boltzmann import PersistentChains
 from tfdvae.layers import DenseStack, Smoothing
 from tfdvae.models.base import DiscreteVAE
@@ -72,11 +73,9 @@ class DVAE(DiscreteVAE):
     ):
         super().__init__(image_shape=image_shape, kl_factor=kl_factor, seed=seed, **kwargs)
         latent_units = (latent_units,) if isinstance(latent_units, int) else latent_units
-        self.latent_units = tuple(int(n) for n in latent_units)
-        if not self.latent_units or min(self.latent_units) < 1:
-            raise ValueError(
-                f"`latent_units` must be positive integers. Received: latent_units={latent_units!r}"
-            )
+        self.latent_units = tuple(positive_integer("latent_units", n) for n in latent_units)
+        if not self.latent_units:
+            raise ValueError("`latent_units` must name at least one group. Received: an empty sequence")
         self.network = network if isinstance(network, str) else tuple(int(n) for n in network)
         if isinstance(network, str) and network not in NETWORKS:
             raise ValueError(
@@ -124,6 +123,16 @@ class DVAE(DiscreteVAE):
             raise ValueError(f"`prior` must be one of {PRIORS}. Received: prior={prior!r}")
         if bound not in BOUNDS:
             raise ValueError(f"`bound` must be one of {BOUNDS}. Received: bound={bound!r}")
+        if prior != "bernoulli" and bound == "marginal":
+            raise ValueError(
+                'The marginal bound is one of the directed binary prior ("bernoulli"). Received: '
+                f"prior={prior!r}"
+            )
+        if prior != "rbm" and self.sides is not None:
+            raise ValueError(
+                'Only the Boltzmann machine of prior="rbm" has sides. Received: '
+                f"prior={prior!r}, sides={self.sides!r}"
+            )
         if prior == "bernoulli" and bound == "marginal" and not smoothing.has_density:
             raise ValueError(
                 "The marginal bound needs a density of zeta, and the mixed law of "
@@ -223,8 +232,8 @@ class DVAE(DiscreteVAE):
 
         With an RBM, chains start at random members of the persistent chains and run `num_sweeps` sweeps.
         """
-        if num_samples < 1:
-            raise ValueError(f"`num_samples` must be at least 1. Received: num_samples={num_samples}")
+        num_samples = positive_integer("num_samples", num_samples)
+        num_sweeps = positive_integer("num_sweeps", num_sweeps)
         seed_prior, seed_x = random.split(seed, salt="sample")
         groups = self.prior.sample(
             num_samples, seed=seed_prior, chains=self.negative_phase, num_sweeps=num_sweeps

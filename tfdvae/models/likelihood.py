@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import random
+from tfdvae._validation import positive_integer
 from tfdvae.boltzmann import log_partition as log_partition_lib
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate, StoredLogPartition
 from tfdvae.objectives import ImportanceAccumulator
@@ -190,10 +191,7 @@ class LatentVariableModel(keras.Model):
         """
         x = self._check_images(x)
         self._check_limit(limit)
-        if isinstance(num_samples, bool) or not isinstance(num_samples, int | np.integer) or num_samples < 1:
-            raise ValueError(
-                f"`num_samples` must be a positive integer. Received: num_samples={num_samples!r}"
-            )
+        num_samples = positive_integer("num_samples", num_samples)
         chunk = max(1, rows // max(1, x.shape[0]))
         seed = random.as_seed(seed)
         for i, start in enumerate(range(0, num_samples, chunk)):

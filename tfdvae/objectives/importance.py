@@ -25,8 +25,18 @@ class ImportanceAccumulator:
     sum_log: np.ndarray | float = 0.0
 
     def update(self, log_weights) -> None:
-        """Adds a chunk of log-weights, shape `[samples, batch]`, in nats."""
+        """Adds a chunk of log-weights, shape `[samples, batch]`, in nats.
+
+        Raises:
+          ValueError: if one is NaN or plus infinity, which no sum survives.
+        """
         log_weights = np.asarray(log_weights, np.float64)
+        bad = np.count_nonzero(np.isnan(log_weights) | (log_weights == np.inf))
+        if bad:
+            raise ValueError(
+                f"{bad} of {log_weights.size} log-weights are NaN or infinite. The model has diverged: go "
+                "back to an earlier checkpoint, and lower the learning rate"
+            )
         self.num_samples += len(log_weights)
         self.log_sum = np.logaddexp(self.log_sum, logsumexp(log_weights, axis=0))
         self.log_sum_squares = np.logaddexp(self.log_sum_squares, logsumexp(2 * log_weights, axis=0))

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import random
-from tfdvae.boltzmann._validation import finite, positive_integer
+from tfdvae._validation import finite, positive_integer
 from tfdvae.boltzmann.gibbs import draw_units, halve_chains, join_chains, split_seeds, unit_noise
 from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate, finite_parameters
 from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine

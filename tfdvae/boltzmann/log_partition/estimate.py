@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from tfdvae.boltzmann._validation import finite
+from tfdvae._validation import finite
 from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine
 
 

@@ -18,7 +18,8 @@ class StoredLogPartition(keras.layers.Layer):
 
     def __init__(self, rbm, **kwargs):
         super().__init__(**kwargs)
-        self._rbm = [rbm]  # in a list, for Keras would save the machine a second time
+        # Behind a function: as an attribute or in a list Keras would count and save the machine twice.
+        self._machine = lambda: rbm
 
         def weight(shape, dtype, initializer, name):
             return self.add_weight(
@@ -38,7 +39,7 @@ class StoredLogPartition(keras.layers.Layer):
 
     def _fingerprint(self) -> int:
         digest = hashlib.sha256()
-        for weight in self._rbm[0].get_weights():
+        for weight in self._machine().get_weights():
             digest.update(np.ascontiguousarray(weight).tobytes())
         return int.from_bytes(digest.digest()[:8], "little", signed=True)
 

@@ -1,4 +1,4 @@
-"""Checks of arguments that several modules share."""
+"""Checks of arguments that many modules share."""
 
 import numpy as np
 
