@@ -185,6 +185,33 @@ def test_given_log_partition_is_used(model, batches):
     np.testing.assert_allclose(given.standard_error, stored.standard_error, rtol=1e-6)
 
 
+def test_bounds_on_log_partition_are_carried_through(model, batches):
+    value = model.log_partition.value
+
+    def evaluate(lower, upper):
+        bracket = LogPartitionEstimate(value, 0.01, lower, upper, {"method": "bracket"})
+        return evaluate_likelihood(model, batches, 50, seed=0, log_partition=bracket)
+
+    narrow = evaluate(value - 0.03, value + 0.05)
+    np.testing.assert_allclose(narrow.log_likelihood_lower, narrow.log_likelihood - 0.05)
+    np.testing.assert_allclose(narrow.log_likelihood_upper, narrow.log_likelihood + 0.03)
+    assert narrow.caveat is None
+    wide = evaluate(value - 0.2, value + 0.3)
+    assert wide.log_likelihood == narrow.log_likelihood
+    assert "leaves 0.500 nats open, more than the 0.1" in wide.caveat
+    assert wide.to_dict()["caveat"] == wide.caveat
+    below = evaluate(value - 0.01, None)
+    assert below.log_likelihood_lower is None
+    assert "log Z has no upper bound (method 'bracket'): use `log_partition.bracket`" in below.caveat
+    assert "no lower bound" in evaluate(None, value).caveat
+
+
+def test_a_bracket_that_failed_gives_no_figure(model, batches):
+    failed = LogPartitionEstimate(float("nan"), float("nan"), diagnostics={"failure": "It is inverted"})
+    with pytest.raises(ValueError, match="`log_partition` has no finite value: It is inverted"):
+        evaluate_likelihood(model, batches, 10, seed=0, log_partition=failed)
+
+
 def test_smoothed_and_binary_are_kept_apart(batches):
     model = build("bernoulli", bound="marginal", smoothing=Smoothing("overlapping_exponential", beta=3.0))
     binary, smoothed = (
@@ -219,6 +246,7 @@ def test_to_dict_is_json(report):
         "lower": report.log_partition.value,
         "upper": report.log_partition.value,
         "method": "stored",
+        "step": 0,
     }
     assert json.loads(text)["bound_by_num_samples"]["5000"] == report.log_likelihood
 

@@ -12,6 +12,7 @@ from tfdvae.boltzmann.log_partition import LogPartitionEstimate
 from tfdvae.models import DiscreteVAE
 from tfdvae.objectives import ImportanceAccumulator
 
+COMPARABLE_GAP = 0.1  # nats: what models of one table are told apart by
 ACTIVE_VARIANCE = 0.01  # Burda et al. (2016): a unit is active if Var_x(E[z | x]) exceeds this
 
 
@@ -28,6 +29,10 @@ class LikelihoodReport:
       kl_per_group: KL of each group (a Boltzmann prior is one group), log Z included.
       active_units: for each latent group, units whose posterior mean varies over images by more than 0.01.
       log_partition: the log Z that was used.
+      log_likelihood_lower: `log_likelihood` under the upper bound on log Z, or `None` without one.
+      log_likelihood_upper: `log_likelihood` under the lower bound on log Z, or `None` without one. Both
+        bounds are those of the estimator: its diagnostics say which are stochastic bounds and which only
+        approximations.
       num_examples: images.
       num_samples: importance samples for each image.
       effective_sample_size: mean over images of (sum w)^2 / sum w^2.
@@ -43,6 +48,8 @@ class LikelihoodReport:
     kl_per_group: tuple[float, ...]
     active_units: tuple[int, ...]
     log_partition: LogPartitionEstimate
+    log_likelihood_lower: float | None
+    log_likelihood_upper: float | None
     num_examples: int
     num_samples: int
     effective_sample_size: float
@@ -50,11 +57,30 @@ class LikelihoodReport:
     bound_by_num_samples: dict[int, float]
     limit: str
 
+    @property
+    def caveat(self) -> str | None:
+        """Why the figure is not to be compared with those of other models, or `None`."""
+        if self.log_likelihood_lower is None or self.log_likelihood_upper is None:
+            missing = "upper" if self.log_likelihood_lower is None else "lower"
+            method = self.log_partition.diagnostics.get("method")
+            return f"log Z has no {missing} bound (method {method!r}): use `log_partition.bracket`"
+        gap = self.log_likelihood_upper - self.log_likelihood_lower
+        if gap > COMPARABLE_GAP:
+            return (
+                f"The bracket on log Z leaves {gap:.3f} nats open, more than the {COMPARABLE_GAP} nats by "
+                "which models are told apart: use more temperatures or chains"
+            )
+        return None
+
     def to_dict(self) -> dict:
         """A JSON-able form."""
         report = dataclasses.asdict(self)
-        report["log_partition"].pop("diagnostics")
-        report["log_partition"]["method"] = self.log_partition.diagnostics.get("method")
+        diagnostics = report["log_partition"].pop("diagnostics")
+        # Scalars and words: arrays of weights do not belong into a report.
+        report["log_partition"] |= {
+            k: v for k, v in diagnostics.items() if isinstance(v, str | bool | int | float | None)
+        }
+        report["caveat"] = self.caveat
         return report
 
 
@@ -132,6 +158,8 @@ def evaluate_likelihood(
         kl_per_group=tuple(float(k) for k in kl_per_group),
         active_units=tuple(active),
         log_partition=log_partition,
+        log_likelihood_lower=_shifted(mean, log_partition, log_partition.upper),
+        log_likelihood_upper=_shifted(mean, log_partition, log_partition.lower),
         num_examples=count,
         num_samples=int(num_samples),
         effective_sample_size=float(np.mean(np.concatenate(ess))),
@@ -139,6 +167,11 @@ def evaluate_likelihood(
         bound_by_num_samples={k: float(b) for k, b in zip(checkpoints, bounds.mean(axis=1), strict=True)},
         limit=limit,
     )
+
+
+def _shifted(log_likelihood, log_partition, bound):
+    """The log-likelihood under a bound on log Z in place of its value."""
+    return None if bound is None else log_likelihood + log_partition.value - bound
 
 
 def _checkpoints(num_samples):

@@ -147,8 +147,8 @@ class LatentVariableModel(keras.Model):
         """The given estimate of log Z, or the stored one if `None`.
 
         Raises:
-          ValueError: if it is no `LogPartitionEstimate`, or the prior is normalized and it is not 0; where
-            `None` is given, as `log_partition` does.
+          ValueError: if it is no `LogPartitionEstimate`, its value is not finite (a bracket that failed), or
+            the prior is normalized and it is not 0; where `None` is given, as `log_partition` does.
         """
         if log_partition is None:
             return self.log_partition
@@ -156,6 +156,11 @@ class LatentVariableModel(keras.Model):
             raise ValueError(
                 f"`log_partition` must be a `LogPartitionEstimate`. Received: {type(log_partition).__name__} "
                 f"{log_partition!r}"
+            )
+        if not np.isfinite(log_partition.value):
+            raise ValueError(
+                f"`log_partition` has no finite value: {log_partition.diagnostics.get('failure')}. Received: "
+                f"value={log_partition.value}"
             )
         if self.rbm is None and log_partition.value != 0.0:
             raise ValueError(
