@@ -74,7 +74,7 @@ def load_model(workdir):
     """
     config = experiment.read_config(workdir)
     model = experiment.model(config, data_dir=False)
-    model.compile(experiment.optimizer(config))
+    experiment.compile_model(model, config)
     callbacks.TrainingCheckpoint(pathlib.Path(workdir) / "checkpoints").load_best(model)
     return config, model
 

@@ -44,6 +44,10 @@ def check(config) -> None:
         raise ValueError(
             f"`config.evaluation.split` must be one of {splits}. Received: {config.evaluation.split!r}"
         )
+    if not config.optimizer.prior_factor > 0.0:
+        raise ValueError(
+            f"`config.optimizer.prior_factor` must be positive. Received: {config.optimizer.prior_factor}"
+        )
     if not 0.0 <= config.kl_warmup <= 1.0:
         raise ValueError(f"`config.kl_warmup` must be in [0, 1]. Received: {config.kl_warmup}")
     if len(config.optimizer.factors) != len(config.optimizer.boundaries) + 1:
@@ -75,13 +79,20 @@ def model(config, data_dir=None) -> DVAE:
     )
 
 
-def optimizer(config) -> keras.optimizers.Optimizer:
-    """Adam with a piecewise constant learning rate."""
+def optimizer(config, factor=1.0) -> keras.optimizers.Optimizer:
+    """Adam with a piecewise constant learning rate, times `factor`."""
     c = config.optimizer
-    rates = [c.learning_rate * f for f in c.factors]
+    rates = [factor * c.learning_rate * f for f in c.factors]
     boundaries = [int(b * config.num_steps) for b in c.boundaries]
     rate = schedules.piecewise_constant(boundaries, rates) if boundaries else rates[0]
     return keras.optimizers.Adam(rate, epsilon=c.epsilon)
+
+
+def compile_model(model, config, **kwargs) -> None:
+    """Compiles the model; the prior gets an optimizer of its own where its learning rate is another one."""
+    factor = config.optimizer.prior_factor
+    prior = {} if factor == 1.0 else {"prior": optimizer(config, factor)}
+    model.compile(optimizer(config), group_optimizers=prior, **kwargs)
 
 
 def load(config, split, data_dir=None, **kwargs) -> tf.data.Dataset:

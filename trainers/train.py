@@ -51,9 +51,8 @@ def train(config, workdir, strategy=None, data_dir=None, verbose=1):
     with experiment.claim_workdir(workdir, config):
         with strategy.scope():
             model = experiment.model(config, data_dir)
-            model.compile(
-                experiment.optimizer(config), steps_per_execution=_steps_per_execution(config, strategy)
-            )
+            steps_per_execution = _steps_per_execution(config, strategy)
+            experiment.compile_model(model, config, steps_per_execution=steps_per_execution)
         # Only now: a config of which no model can be made must not claim the workdir.
         experiment.write_config(workdir, config)
         checkpoint = callbacks.TrainingCheckpoint(workdir / "checkpoints")

@@ -78,6 +78,23 @@ def test_learning_rate_falls_at_the_boundaries():
     np.testing.assert_allclose(values, 3e-3 * np.array([1.0, 0.3, 0.09, 0.027]), rtol=1e-6)
 
 
+def test_the_prior_may_learn_at_a_rate_of_its_own():
+    config = section_7_2.get_config("static_mnist-1-linear-rbm")
+    rates = {}
+    for factor in (1.0, 3.0):
+        config.optimizer.prior_factor = factor
+        model = experiment.model(config, data_dir=False)
+        experiment.compile_model(model, config)
+        for optimizer, variables in model._optimizers_and_variables():
+            rates.update({(factor, v.path): float(np.asarray(optimizer.learning_rate)) for v in variables})
+    for (factor, path), rate in rates.items():
+        np.testing.assert_allclose(rate, 3e-3 * (factor if "rbm" in path else 1.0), rtol=1e-6)
+    assert len(rates) == 2 * len(model.trainable_variables)
+    config.optimizer.prior_factor = 0.0
+    with pytest.raises(ValueError, match="`config.optimizer.prior_factor` must be positive. Received: 0.0"):
+        experiment.check(config)
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

@@ -34,6 +34,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.optimizer = ml_collections.ConfigDict()
     config.optimizer.learning_rate = 3e-3
+    config.optimizer.prior_factor = 1.0  # multiple of the learning rate for the prior's weights
     config.optimizer.epsilon = 1e-3
     config.optimizer.boundaries = (0.6, 0.75, 0.95)  # fractions of num_steps
     config.optimizer.factors = (1.0, 0.3, 0.09, 0.027)  # multiples of the learning rate between them
