@@ -51,14 +51,17 @@ def test_logits_keep_leading_dimensions(make_machine):
     assert machine.left_logits(np.zeros((2, 5, 3))).shape == (2, 5, 4)
 
 
-def test_free_energy_against_enumeration(make_machine, enumerate_machine):
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_free_energies_against_enumeration(make_machine, enumerate_machine, side):
     machine = make_machine(4, 3)
     all_states = enumerate_machine(machine)
+    states = all_states.lefts if side == "left" else all_states.rights
+    free_energy = machine.free_energy if side == "left" else machine.right_free_energy
     for shape in ((), (1,), (1, 1)):
-        for left in np.unique(all_states.lefts, axis=0):
-            at = np.all(all_states.lefts == left, axis=1)
+        for state in np.unique(states, axis=0):
+            at = np.all(states == state, axis=1)
             want = -(np.log(all_states.probabilities[at].sum()) + all_states.log_z)
-            got = machine.free_energy(left.reshape((*shape, 4)))
+            got = free_energy(state.reshape((*shape, len(state))))
             assert got.shape == shape
             np.testing.assert_allclose(np.reshape(got, ()), want, rtol=1e-5, atol=1e-5)
 

@@ -111,6 +111,12 @@ class RestrictedBoltzmannMachine(keras.layers.Layer):
         hidden = tf.reduce_sum(tf.nn.softplus(self.right_logits(left)), axis=-1)
         return -tf.tensordot(left, self.parameters.left_bias, 1) - hidden
 
+    def right_free_energy(self, right) -> tf.Tensor:
+        """-log sum_left exp(-E(left, right)) of `right [..., right]`; returns shape `[...]`, in nats."""
+        right = self._states(right)
+        hidden = tf.reduce_sum(tf.nn.softplus(self.left_logits(right)), axis=-1)
+        return -tf.tensordot(right, self.parameters.right_bias, 1) - hidden
+
     def _states(self, states):
         return tf.cast(states, self.coupling.dtype)
 
