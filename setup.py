@@ -53,6 +53,8 @@ _DEV = [
     "mypy>=2.4.1",
 ]
 
+_DIMOD = ["dimod>=0.12.22"]  # binary quadratic models, for samplers that take those
+
 setup(
     name="tfdvae",
     version=_read_version(),
@@ -64,7 +66,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["tfdvae", "tfdvae.*"]),
     install_requires=_REQUIRED,
-    extras_require={"test": _TEST, "dev": _DEV},
+    extras_require={"test": _TEST, "dev": _DEV, "dimod": _DIMOD},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",

@@ -405,6 +405,27 @@ def test_log_partition_refresh(model):
     attach(callbacks.LogPartitionRefresh(), make_model(prior="bernoulli")).on_epoch_begin(0)
 
 
+def test_chain_health_probe(model, caplog):
+    probe = attach(callbacks.ChainHealthProbe(num_sweeps=1000), model)
+    chains, coupling = model.negative_phase, model.rbm.coupling.numpy()
+    before = [chains.left.numpy(), chains.right.numpy()]
+    logs = [{}, {}, {}]
+    caplog.set_level("WARNING")
+    for epoch, scale in enumerate((1.0, 1e4, 1e4)):
+        model.rbm.coupling.assign(scale * (coupling + 0.1))  # frozen at the large scale
+        probe.on_epoch_end(epoch, logs[epoch])
+    model.rbm.coupling.assign(coupling)
+    assert set(logs[0]) == {"chains_autocorrelation_time", "chains_r_hat", "chains_flip_rate"}
+    assert logs[0]["chains_flip_rate"] > 0.1
+    assert logs[1]["chains_flip_rate"] < 1e-3
+    # The trouble is reported once, and probing is no training.
+    assert [record.message for record in caplog.records if "chains are frozen" in record.message][1:] == []
+    assert "Step 0: The chains are frozen" in caplog.text
+    for a, b in zip(before, (chains.left, chains.right), strict=True):
+        np.testing.assert_array_equal(a, b)
+    attach(callbacks.ChainHealthProbe(), make_model(prior="bernoulli")).on_epoch_end(0, logs[0])
+
+
 def test_image_grids(tmp_path, model):
     images = tf.zeros([9, 2, 2, 1])
     grids = attach(callbacks.ImageGrids(tmp_path, images, every_epochs=2, num_images=3), model, epochs=5)

@@ -13,7 +13,7 @@ from absl import flags
 
 from tfdvae import callbacks
 from tfdvae.callbacks import write_json
-from tfdvae.evaluation import LikelihoodReport, evaluate_likelihood
+from tfdvae.evaluation import LikelihoodReport, evaluate_likelihood, measure_log_partition
 from trainers import experiment, pictures, program
 
 _PICTURED = 32
@@ -25,11 +25,15 @@ def evaluate(config, model, workdir, data_dir=None, verbose=1, num_samples=None)
     dataset = experiment.load(config, c.split, data_dir)
     estimate = None
     if model.rbm is not None:
-        estimate = model.update_log_partition(
+        estimate = measure_log_partition(
+            model.rbm,
             seed=config.seed,
             num_chains=c.log_partition_chains,
             num_temperatures=c.log_partition_temperatures,
+            num_ladders=c.tempering_ladders,
+            num_sweeps=c.tempering_sweeps,
         )
+        model.update_log_partition(estimate)
     report = evaluate_likelihood(
         model,
         dataset,
@@ -59,11 +63,22 @@ def summary(config, report) -> str:
         "(standard error over images)",
         f"  ELBO            {report.elbo:9.3f}",
         f"  KL              {sum(report.kl_per_group):9.3f}  by group: {by_group}",
-        f"  log Z           {log_z.value:9.3f} +- {log_z.standard_error:.3f} ({log_z.diagnostics['method']})",
+        f"  log Z           {log_z.value:9.3f} +- {log_z.standard_error:.3f} ({_described(log_z)})",
         f"  active units    {' + '.join(map(str, report.active_units))}",
         f"  bits per dim    {report.bits_per_dim:9.4f}",
     ]
+    if report.caveat:
+        lines.append(f"  caveat: {report.caveat}")
     return "\n".join(lines)
+
+
+def _described(log_z):
+    """The method, and the two sides of a bracket with what they are."""
+    diagnostics = log_z.diagnostics
+    if diagnostics["method"] != "bracket":
+        return diagnostics["method"]
+    sides = (("lower", log_z.lower), ("upper", log_z.upper))
+    return ", ".join(f"{value:.3f} {diagnostics[f'{side}_kind']}" for side, value in sides)
 
 
 def load_model(workdir):

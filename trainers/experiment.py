@@ -34,7 +34,8 @@ def check(config) -> None:
     for name in ("num_steps", "steps_per_epoch", "steps_per_execution"):
         if config[name] < 1:
             raise ValueError(f"`config.{name}` must be at least 1. Received: {config[name]}")
-    for name in ("num_samples", "log_partition_chains", "log_partition_temperatures", "image_epochs"):
+    counts = ("log_partition_chains", "log_partition_temperatures", "tempering_ladders", "tempering_sweeps")
+    for name in ("num_samples", *counts, "image_epochs"):
         if config.evaluation[name] < 1:
             raise ValueError(
                 f"`config.evaluation.{name}` must be at least 1. Received: {config.evaluation[name]}"

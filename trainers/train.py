@@ -61,6 +61,7 @@ def train(config, workdir, strategy=None, data_dir=None, verbose=1):
         if step < config.num_steps:
             valid = experiment.load(config, "valid", data_dir)
             logs = [
+                callbacks.ChainHealthProbe(seed=config.seed),
                 callbacks.MetricsLog(workdir / "metrics.csv", workdir / "tensorboard"),
                 callbacks.ImageGrids(
                     workdir / "tensorboard", next(iter(valid)), config.evaluation.image_epochs

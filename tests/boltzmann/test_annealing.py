@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from tests.boltzmann.log_partition_cases import Ferromagnet
 from tfdvae.boltzmann import RestrictedBoltzmannMachine, log_partition
-from tfdvae.boltzmann.log_partition import annealing
+from tfdvae.boltzmann.log_partition import path
 
 ais = log_partition.annealed_importance_sampling
 
@@ -25,22 +26,66 @@ def test_within_four_standard_errors_of_the_exact_value(
 
 
 @pytest.mark.parametrize("num_temperatures", [1, 2, 8])
-@pytest.mark.parametrize("own_base", [True, False])
-def test_the_mean_weight_is_unbiased(num_temperatures, own_base, make_machine):
+@pytest.mark.parametrize("base", [None, "zero", (np.full(6, 0.3), np.full(5, -0.2))], ids=str)
+def test_the_mean_weight_is_unbiased(num_temperatures, base, make_machine):
     machine = make_machine(6, 5, 0.7)
-    base = None if own_base else (np.full(6, 0.3), np.full(5, -0.2))
     want = log_partition.exact(machine).value
-    logs = [
-        ais(machine, num_chains=2000, num_temperatures=num_temperatures, seed=s, base=base).diagnostics[
-            "log_weights"
-        ]
-        for s in range(20)
-    ]
-    ratios = np.exp(np.concatenate(logs) - want)
+    estimate = ais(machine, num_chains=40_000, num_temperatures=num_temperatures, seed=0, base=base)
+    ratios = np.exp(estimate.diagnostics["log_weights"] - want)
     # 5 standard errors: a rate of false failures of 6e-7.
     error = np.std(ratios) / math.sqrt(len(ratios))
     assert error < 0.02
     assert abs(np.mean(ratios) - 1) < 5 * error
+
+
+def test_small_runs_are_unbiased_for_z_and_low_for_log_z(make_machine):
+    machine = make_machine(6, 5, 1.5)
+    want = log_partition.exact(machine).value
+    # The chains are independent: 1000 runs of 4 chains each are one run of 4000.
+    big = ais(machine, num_chains=4000, num_temperatures=2, seed=5)
+    runs = np.logaddexp.reduce(big.diagnostics["log_weights"].reshape(1000, 4), axis=1) - math.log(4)
+    ratios = np.exp(runs - want)
+    # 5 standard errors: a rate of false failures of 6e-7.
+    assert abs(np.mean(ratios) - 1) < 5 * np.std(ratios, ddof=1) / math.sqrt(1000)
+    assert np.mean(runs) - want < -5 * np.std(runs, ddof=1) / math.sqrt(1000)
+    # Markov's inequality, for the Z of runs: the share that is too high by a factor e is below 1 / e.
+    assert np.mean(runs > want + 1) < math.exp(-1)
+
+
+def test_a_base_at_the_data_means():
+    rng = np.random.default_rng(0)
+    data = np.float32(rng.random((500, 4)) < [0.3, 0.5, 0.0, 1.0])
+    base = log_partition.base_from_data_means(data.mean(axis=0), 3)
+    means = data.mean(axis=0, dtype=np.float64)
+    want = [math.log(means[i] / (1 - means[i])) for i in (0, 1)] + [math.log(0.02 / 0.98), math.log(49)]
+    np.testing.assert_allclose(base.left, want, rtol=1e-5)
+    np.testing.assert_array_equal(base.right, np.zeros(3))
+    # Visible units of those means, and no coupling: one step of importance sampling has no variance.
+    machine = RestrictedBoltzmannMachine.from_arrays(base.left, np.zeros(3), np.zeros((4, 3)))
+    estimate = ais(machine, num_chains=5, num_temperatures=1, seed=0, base=base)
+    assert estimate.standard_error == 0.0
+    np.testing.assert_allclose(estimate.value, log_partition.exact(machine).value, rtol=1e-14)
+
+
+@pytest.mark.parametrize("means", [[0.5, 1.2], [-0.1, 0.5], [0.5, np.nan], [[0.5]], 0.5], ids=str)
+def test_rejects_data_means(means):
+    with pytest.raises(ValueError, match=r"`left_means` must be a vector of means in \[0, 1\]"):
+        log_partition.base_from_data_means(means, 3)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.5, -1.0, np.nan])
+def test_rejects_margins(margin):
+    with pytest.raises(ValueError, match=r"`margin` must lie in \(0, 0.5\). Received: margin="):
+        log_partition.base_from_data_means([0.5], 3, margin=margin)
+
+
+def test_a_base_away_from_the_mode_finds_what_the_own_biases_miss():
+    machine, want = Ferromagnet().machine(), Ferromagnet().log_z()
+    own, zero = (ais(machine, num_chains=100, num_temperatures=200, seed=1, base=b) for b in (None, "zero"))
+    # From its own biases every chain stays where all units are off, with weights that look perfect.
+    assert own.value < want - 2.5
+    assert own.standard_error < 0.01
+    assert abs(zero.value - want) < 5 * zero.standard_error < 1
 
 
 def test_an_estimate_without_the_coupling_is_found_out(make_machine):
@@ -122,10 +167,10 @@ def test_is_a_function_of_the_seed(make_machine):
 def test_new_weights_and_temperatures_do_not_trace_again(make_machine):
     first = make_machine(9, 5, seed=0)
     ais(first, num_chains=17, num_temperatures=2, seed=0)
-    traces = annealing._anneal.experimental_get_tracing_count()
+    traces = path._walk.experimental_get_tracing_count()
     ais(first, num_chains=17, num_temperatures=3, seed=1)
     ais(make_machine(9, 5, seed=1), num_chains=17, num_temperatures=9, seed=2, base=(np.zeros(9), np.ones(5)))
-    assert annealing._anneal.experimental_get_tracing_count() == traces
+    assert path._walk.experimental_get_tracing_count() == traces
 
 
 @pytest.mark.parametrize("name", ["num_chains", "num_temperatures"])
@@ -150,6 +195,7 @@ def test_rejects_weights_that_are_not_finite(bad, make_machine):
     ("base", "message"),
     [
         ((np.zeros(4),), r"must be a pair \(left, right\) of biases. Received 1 items"),
+        ("own", r'must be None, "centered", "zero" or a pair \(left, right\) of biases. Received: \'own\''),
         ((np.zeros(3), np.zeros(3)), r"left biases of `base` must have the shape \(4,\). Received: \(3,\)"),
         ((np.zeros(4), np.zeros(4)), r"right biases of `base` must have the shape \(3,\). Received: \(4,\)"),
         ((np.zeros(4), np.full(3, np.nan)), r"`base \(right\)` must be finite. Received 3 NaN"),

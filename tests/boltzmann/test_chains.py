@@ -6,9 +6,13 @@ import tensorflow as tf
 
 from tfdvae import random
 from tfdvae.boltzmann import (
+    ContrastiveDivergence,
+    GibbsState,
     NegativeSamples,
     PersistentChains,
     RestrictedBoltzmannMachine,
+    TemperedChains,
+    gibbs_sweeps,
     log_partition_surrogate,
 )
 
@@ -304,3 +308,141 @@ def test_the_surrogate_stops_gradients_of_samples_and_weights(make_machine):
         tape.watch([*values, log_weights])
         surrogate = log_partition_surrogate(machine, NegativeSamples(*values, log_weights))
     assert tape.gradient(surrogate, [*values, log_weights]) == [None] * 3
+
+
+# --- contrastive divergence ---
+
+
+def test_contrastive_divergence_runs_from_the_data(make_machine):
+    machine = make_machine(6, 4)
+    phase = ContrastiveDivergence(machine, num_sweeps=3)
+    assert phase.starts_from_data
+    assert not PersistentChains(machine).starts_from_data
+    assert not phase.weights
+    data = np.random.default_rng(0).integers(0, 2, (9, 6))
+    samples = phase.negative_samples(seed=1, left=data)
+    start = GibbsState(tf.constant(data, tf.float32), tf.zeros([9, 4]))
+    for got, want in zip(samples, gibbs_sweeps(machine.parameters, start, 3, seed=1), strict=False):
+        np.testing.assert_array_equal(got, want)
+    assert samples.log_weights is None
+    copy = ContrastiveDivergence(machine, **phase.get_config())
+    assert (copy.num_sweeps, copy.name) == (3, phase.name)
+
+
+def test_contrastive_divergence_leaves_samples_of_the_machine_samples(make_machine, enumerate_machine):
+    machine = make_machine(4, 3)
+    all_states = enumerate_machine(machine)
+    left, _ = all_states.draw(50_000, np.random.default_rng(0))
+    phase = ContrastiveDivergence(machine)
+    assert all_states.p_value(*phase.negative_samples(seed=1, left=left)[:2]) > 1e-6
+    # From other data one sweep does not get there.
+    assert all_states.p_value(*phase.negative_samples(seed=1, left=tf.ones_like(left))[:2]) < 1e-6
+
+
+def test_contrastive_divergence_takes_batches_of_any_size(make_machine):
+    phase = ContrastiveDivergence(make_machine(6, 4))
+    run = tf.function(
+        lambda left: phase.negative_samples(seed=1, left=left)[:2], input_signature=[tf.TensorSpec([None, 6])]
+    )
+    for batch in (0, 1, 8):
+        assert [tuple(side.shape) for side in run(tf.zeros([batch, 6]))] == [(batch, 6), (batch, 4)]
+
+
+# --- tempered chains ---
+
+
+def separated_machine():
+    """Two modes, all off (0.7) and all on (0.3), between which Gibbs sampling hardly moves."""
+    coupling = np.full((4, 4), 5.0)
+    # Symmetric up to a field on one unit.
+    return RestrictedBoltzmannMachine.from_arrays([-10.8, -10.0, -10.0, -10.0], np.full(4, -10.0), coupling)
+
+
+def test_tempered_chains_reach_the_distribution(make_machine, enumerate_machine):
+    machine = make_machine(4, 3)
+    chains = TemperedChains(machine, num_chains=2000, num_temperatures=3, num_sweeps=4)
+    step = tf.function(lambda seed: chains.negative_samples(seed=seed)[:2])
+    for i in range(5):
+        left, right = step(tf.constant([i, 3]))
+        np.testing.assert_array_equal(left, chains.left)
+        assert (left.shape, right.shape) == ((2000, 4), (2000, 3))
+    assert enumerate_machine(machine).p_value(left, right) > 1e-6
+    # The other replicas have laws of their own: at 0 that of fair coins.
+    hottest = chains.replicas.numpy()[:, 0]
+    assert enumerate_machine(machine).p_value(hottest, right) < 1e-6
+    error = 5.5 * 0.5 / np.sqrt(2000)
+    np.testing.assert_allclose(hottest.mean(axis=0), np.full(4, 0.5), atol=error)
+
+
+def test_tempered_chains_change_modes_where_plain_ones_do_not(enumerate_machine):
+    machine = separated_machine()
+    all_states = enumerate_machine(machine)
+    share = all_states.probabilities[all_states.lefts.sum(axis=1) >= 3].sum()
+    assert 0.2 < share < 0.4
+    plain = PersistentChains(machine, 400, 20)
+    tempered = TemperedChains(machine, 400, 8, 20)
+    plain.left.assign(np.ones((400, 4)))
+    tempered.replicas.assign(np.ones((400, 8, 4)))
+    for seed in range(10):
+        plain.advance(seed=seed)
+        tempered.negative_samples(seed=seed)
+    on = [np.mean(c.left.numpy().sum(axis=1) >= 3) for c in (plain, tempered)]
+    error = 5.5 * np.sqrt(share * (1 - share) / 400)
+    assert abs(on[1] - share) < error < abs(on[0] - share)
+
+
+def test_tempered_chains_are_state(make_machine, tmp_path):
+    class Outer(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.prior = make_machine(6, 4)
+            self.chains = TemperedChains(self.prior, 5, 3, 2)
+            self.built = True
+
+    first, second = Outer(), Outer()
+    assert len(first.chains.weights) == 1
+    first.chains.negative_samples(seed=1)
+    first.save_weights(tmp_path / "m.weights.h5")
+    assert np.any(first.chains.left.numpy() != second.chains.left.numpy())
+    second.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_array_equal(first.chains.replicas, second.chains.replicas)
+    after = [m.chains.negative_samples(seed=2) for m in (first, second)]
+    for a, b in zip(*after, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert np.any(first.chains.negative_samples(seed=3).left != after[0].left)
+    with pytest.raises(
+        ValueError, match=r"No chains `replicas` of the shape \(5, 4, 6\) on each replica are stored"
+    ):
+        TemperedChains(first.prior, 5, 4, 2).load_own_variables({})
+
+
+def test_no_gradient_flows_through_other_samples(make_machine):
+    machine = make_machine(6, 4)
+    for sample in (
+        lambda seed: ContrastiveDivergence(machine).negative_samples(seed=seed, left=tf.ones([3, 6])),
+        TemperedChains(machine, 3, 2).negative_samples,
+    ):
+        with tf.GradientTape() as tape:
+            total = tf.add_n([tf.reduce_sum(s) for s in sample(seed=1)[:2]])
+        assert tape.gradient(total, machine.trainable_variables) == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"num_chains": 0}, "`num_chains` must be a positive integer. Received: num_chains=0"),
+        ({"num_temperatures": 1}, r"`num_temperatures` must be at least 2 .* Received: num_temperatures=1"),
+        ({"num_temperatures": 2.0}, "`num_temperatures` must be a positive integer"),
+        ({"num_sweeps": 3}, r"`num_sweeps` must be even: .* Received: num_sweeps=3"),
+        ({"num_sweeps": 0}, "`num_sweeps` must be a positive integer"),
+    ],
+)
+def test_tempered_chains_reject_numbers(numbers, message, make_machine):
+    with pytest.raises(ValueError, match=message):
+        TemperedChains(make_machine(4, 3), **numbers)
+
+
+def test_config_of_tempered_chains(make_machine):
+    machine = make_machine(4, 3)
+    copy = TemperedChains(machine, **TemperedChains(machine, 7, 5, 4, name="chains").get_config())
+    assert (copy.num_chains, copy.num_temperatures, copy.num_sweeps, copy.name) == (7, 5, 4, "chains")

@@ -86,6 +86,163 @@ def test_inverse_temperature_scales_the_energy(make_machine, enumerate_machine):
     assert cold.p_value(left[:20_000], right[:20_000]) < FALSE_FAILURES
 
 
+def test_either_side_may_be_drawn_first(make_machine, enumerate_machine):
+    machine = make_machine(4, 3)
+    all_states = enumerate_machine(machine)
+    left, right = all_states.draw(50_000, np.random.default_rng(0))
+    after = gibbs_sweep(machine.parameters, GibbsState(left, right), seed=1, first="left")
+    assert all_states.p_value(*after) > FALSE_FAILURES
+    # Only the side that is not drawn first is read.
+    same = gibbs_sweep(machine.parameters, GibbsState(None, right), seed=1, first="left")
+    other = gibbs_sweep(machine.parameters, GibbsState(left, None), seed=1)
+    for a, b, c in zip(after, same, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert np.any(a != c)
+
+
+def test_the_side_drawn_first_depends_on_the_other_one(make_machine):
+    # With couplings this strong the first draw copies the side that it is given, and the second one follows.
+    machine = type(make_machine(1, 1)).from_arrays([-200.0], [-200.0], [[400.0]])
+    state = GibbsState(tf.constant([[0.0], [1.0]]), tf.constant([[1.0], [0.0]]))
+    for first, want in (("right", state.left), ("left", state.right)):
+        for side in gibbs_sweep(machine.parameters, state, seed=0, first=first):
+            np.testing.assert_array_equal(side, want)
+
+
+CLAMPED = {
+    "left": GibbsState(np.array([True, False, True, False]), None),
+    "right": GibbsState(None, np.array([False, True, True])),
+    "both": GibbsState(np.array([True, False, False, False]), np.array([False, True, False])),
+}
+
+
+def conditional_draws(all_states, clamped, num_chains):
+    """States of a law of their own for the clamped units (fair coins), and the exact law of all units."""
+    states = np.concatenate([all_states.lefts, all_states.rights], axis=1)
+    sides = [np.zeros(n, bool) if m is None else m for n, m in zip((4, 3), clamped, strict=True)]
+    codes = states[:, np.concatenate(sides)] @ (1 << np.arange(sum(map(np.sum, sides))))
+    law = all_states.probabilities / np.bincount(codes, all_states.probabilities)[codes] / (codes.max() + 1)
+    law = all_states._replace(probabilities=law)
+    np.testing.assert_allclose(law.probabilities.sum(), 1)
+    return law, GibbsState(*law.draw(num_chains, np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("first", ["right", "left"])
+@pytest.mark.parametrize("units", CLAMPED)
+def test_clamped_units_stay_and_the_others_follow_their_conditional_law(
+    units, first, make_machine, enumerate_machine
+):
+    machine = make_machine(4, 3)
+    clamped = CLAMPED[units]
+    law, state = conditional_draws(enumerate_machine(machine), clamped, 50_000)
+    after = gibbs_sweep(machine.parameters, state, seed=1, first=first, clamped=clamped)
+    for mask, old, new in zip(clamped, state, after, strict=True):
+        changed = np.any(old.numpy() != new.numpy(), axis=0)
+        np.testing.assert_array_equal(changed, np.ones_like(changed) if mask is None else ~mask)
+    assert law.p_value(*after) > FALSE_FAILURES
+    free = gibbs_sweep(machine.parameters, state, seed=1, first=first)
+    assert law.p_value(*free) < FALSE_FAILURES
+
+
+def late_clamp(parameters, state, num_sweeps, *, seed, clamped):
+    """Wrong: samples all units and puts the clamped ones back at the end: the free ones ignore them."""
+    after = gibbs_sweeps(parameters, state, num_sweeps, seed=seed)
+    return GibbsState(*(tf.where(m, old, new) for m, old, new in zip(clamped, state, after, strict=True)))
+
+
+@pytest.mark.parametrize(("sweeps", "right"), [(gibbs_sweeps, True), (late_clamp, False)])
+def test_clamped_chains_reach_the_conditional_law(sweeps, right, make_machine, enumerate_machine):
+    machine = make_machine(4, 3, scale=0.8)
+    clamped = CLAMPED["both"]
+    law, exact = conditional_draws(enumerate_machine(machine), clamped, 20_000)
+    # The free units start anywhere; a mask for each chain, of which the chains are halved, is the same.
+    state = GibbsState(*(tf.where(m, z, tf.ones_like(z)) for m, z in zip(clamped, exact, strict=True)))
+    masks = GibbsState(*(np.tile(m, (20_000, 1)) for m in clamped))
+    after = sweeps(machine.parameters, state, 30, seed=2, clamped=clamped)
+    again = sweeps(machine.parameters, state, 30, seed=2, clamped=masks)
+    for a, b in zip(after, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (law.p_value(*after) > FALSE_FAILURES) == right
+
+
+def test_masks_and_temperatures_belong_to_their_chains(make_machine):
+    # 300 chains run in two halves; each chain is clamped, or cold, or neither.
+    machine = make_machine(4, 3)
+    state = GibbsState(tf.ones([300, 4]), tf.ones([300, 3]))
+    chains = np.arange(300)
+    clamped = GibbsState(np.repeat(chains[:, np.newaxis] % 3 == 0, 4, axis=1), None)
+    for first in ("right", "left"):
+        left, _ = gibbs_sweeps(machine.parameters, state, 5, seed=1, first=first, clamped=clamped)
+        assert np.all(left.numpy()[chains % 3 == 0] == 1)
+        assert np.mean(left.numpy()[chains % 3 != 0] == 1) < 0.9
+    machine.left_bias.assign(np.full(4, 100.0))
+    betas = tf.constant((chains % 7 > 0)[:, np.newaxis], tf.float32)
+    left, _ = gibbs_sweeps(machine.parameters, state, 5, seed=1, inverse_temperature=betas)
+    assert np.all(left.numpy()[chains % 7 > 0] == 1)
+    assert 0.3 < np.mean(left.numpy()[chains % 7 == 0]) < 0.7
+
+
+def test_sweeps_in_a_loop_take_the_options_of_one(make_machine, enumerate_machine):
+    machine = make_machine(4, 3)
+    hot = enumerate_machine(type(machine).from_arrays(*(0.5 * w for w in machine.get_weights())))
+    state = GibbsState(*hot.draw(20_000, np.random.default_rng(0)))
+    after = gibbs_sweeps(machine.parameters, state, 3, seed=1, inverse_temperature=0.5, first="left")
+    assert hot.p_value(*after) > FALSE_FAILURES
+    assert hot.p_value(*gibbs_sweeps(machine.parameters, state, 3, seed=1)) < FALSE_FAILURES
+    other = gibbs_sweeps(machine.parameters, state, 3, seed=1, inverse_temperature=0.5)
+    assert np.any(after.left != other.left)
+
+
+def test_the_default_stream_does_not_change():
+    # A hand-made sweep from the same noise: the numbers that a seed gives are part of the interface.
+    rng = np.random.default_rng(0)
+    left_bias, right_bias, coupling = (rng.normal(size=s).astype(np.float32) for s in (5, 3, (5, 3)))
+    left = rng.integers(0, 2, (7, 5)).astype(np.float32)
+    right_noise, left_noise = unit_noise(7, (3, 5), seed=4)
+    want_right = np.floor(1 / (1 + np.exp(-(left @ coupling + right_bias))) + right_noise.numpy())
+    want_left = np.floor(1 / (1 + np.exp(-(want_right @ coupling.T + left_bias))) + left_noise.numpy())
+    parameters = RBMParameters(*(tf.constant(p) for p in (left_bias, right_bias, coupling)))
+    got = gibbs_sweep(parameters, GibbsState(tf.constant(left), None), seed=4)
+    np.testing.assert_array_equal(got.right, want_right)
+    np.testing.assert_array_equal(got.left, want_left)
+
+
+@pytest.mark.parametrize("sweep", [gibbs_sweep, lambda p, s, **kw: gibbs_sweeps(p, s, 2, **kw)])
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (
+            {"inverse_temperature": -0.5},
+            "must be finite and not negative. Received: inverse_temperature=-0.5",
+        ),
+        ({"inverse_temperature": np.float32("nan")}, "Received: inverse_temperature=np.float32"),
+        ({"inverse_temperature": float("inf")}, "Received: inverse_temperature=inf"),
+        ({"first": "visible"}, '`first` must be "left" or "right". Received: first=\'visible\''),
+        (
+            {"clamped": GibbsState(np.ones(5), None)},
+            r"`clamped.left` must be boolean, \[5\] or \[chains, 5\]",
+        ),
+        ({"clamped": GibbsState(None, np.ones(5, bool))}, r"`clamped.right` must be boolean, \[3\] or"),
+        (
+            {"clamped": GibbsState(np.ones((4, 5), bool), None)},
+            r"a mask of shape \(4, 5\) and a state of shape \(2, 5\)",
+        ),
+    ],
+)
+def test_rejects_options(sweep, option, message, make_machine):
+    state = GibbsState(tf.zeros([2, 5]), tf.zeros([2, 3]))
+    with pytest.raises(ValueError, match=message):
+        sweep(make_machine(5, 3).parameters, state, seed=1, **option)
+
+
+def test_rejects_a_clamped_side_without_values(make_machine):
+    clamped = GibbsState(None, np.ones(3, bool))
+    with pytest.raises(ValueError, match=r"`clamped.right` keeps the values of `state.right`.*shape None"):
+        gibbs_sweep(
+            make_machine(5, 3).parameters, GibbsState(tf.zeros([2, 5]), None), seed=1, clamped=clamped
+        )
+
+
 @pytest.mark.parametrize("num_chains", [7, 301])
 def test_sweeps_are_a_function_of_the_seed(num_chains, make_machine):
     machine = make_machine(5, 3)

@@ -91,7 +91,7 @@ def test_the_prior_may_learn_at_a_rate_of_its_own():
         np.testing.assert_allclose(rate, 3e-3 * (factor if "rbm" in path else 1.0), rtol=1e-6)
     assert len(rates) == 2 * len(model.trainable_variables)
     config.optimizer.prior_factor = 0.0
-    with pytest.raises(ValueError, match="`config.optimizer.prior_factor` must be positive. Received: 0.0"):
+    with pytest.raises(ValueError, match=r"`config.optimizer.prior_factor` must be positive. Received: 0"):
         experiment.check(config)
 
 

@@ -41,6 +41,7 @@ def test_metrics_of_a_finished_training(finished):
     names = ["loss", "elbo", "reconstruction", "kl"]
     expected = {"epoch", "step", *names, *(f"val_{name}" for name in names), "kl_factor", "beta"}
     expected |= {"learning_rate", "log_partition_estimate", "log_partition_error", "log_partition_step"}
+    expected |= {"chains_autocorrelation_time", "chains_r_hat", "chains_flip_rate"}
     assert set(rows[0]) == expected
     assert all(np.isfinite(float(value)) for row in rows for value in row.values())
     assert [float(row["kl_factor"]) for row in rows] == [1.0, 1.0, 1.0]  # a warm-up of 3 steps

@@ -1,24 +1,36 @@
-"""Restricted Boltzmann machines: energies, sampling, log partition functions."""
+"""Restricted Boltzmann machines: energies, sampling, training, log partition functions."""
 
 from tfdvae.boltzmann import log_partition
 from tfdvae.boltzmann.chains import (
+    ContrastiveDivergence,
     NegativePhase,
     NegativeSamples,
     PersistentChains,
+    TemperedChains,
     log_partition_surrogate,
 )
 from tfdvae.boltzmann.gibbs import GibbsState, gibbs_sweep, gibbs_sweeps
+from tfdvae.boltzmann.ising import IsingParameters, ShiftedParameters, from_ising, to_dimod, to_ising
 from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine
+from tfdvae.boltzmann.training import RBMTrainer
 
 __all__ = [
+    "ContrastiveDivergence",
     "GibbsState",
+    "IsingParameters",
     "NegativePhase",
     "NegativeSamples",
     "PersistentChains",
     "RBMParameters",
+    "RBMTrainer",
     "RestrictedBoltzmannMachine",
+    "ShiftedParameters",
+    "TemperedChains",
+    "from_ising",
     "gibbs_sweep",
     "gibbs_sweeps",
     "log_partition",
     "log_partition_surrogate",
+    "to_dimod",
+    "to_ising",
 ]

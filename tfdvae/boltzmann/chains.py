@@ -1,7 +1,9 @@
 """Negative phase: where the samples come from that estimate the gradient of log Z.
 
 A negative phase is any object with `negative_samples(*, seed) -> NegativeSamples`. Persistent chains
-(PCD: Younes 1989; Tieleman 2008) return unweighted samples; annealed samplers return log-weights too.
+(PCD: Younes 1989; Tieleman 2008) and tempered ones (Desjardins et al. 2010) return unweighted samples;
+annealed samplers return log-weights too. One that starts from the data, as contrastive divergence does
+(Hinton 2002), says so by `starts_from_data = True` and takes the batch as `left=`.
 """
 
 from typing import NamedTuple, Protocol
@@ -12,8 +14,9 @@ import tensorflow as tf
 
 from tfdvae import random
 from tfdvae._validation import positive_integer
-from tfdvae.boltzmann.gibbs import GibbsState, gibbs_sweeps
-from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine
+from tfdvae.boltzmann import tempering
+from tfdvae.boltzmann.gibbs import GibbsState, draw_units, gibbs_sweeps, unit_noise
+from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine
 
 
 class NegativeSamples(NamedTuple):
@@ -37,18 +40,99 @@ class NegativePhase(Protocol):
 def log_partition_surrogate(rbm: RestrictedBoltzmannMachine, samples: NegativeSamples) -> tf.Tensor:
     """A scalar whose gradient in the weights estimates that of log Z; its value means nothing.
 
-    -sum_l w_l E(left_l, right_l) with normalized weights w (Vahdat et al. (2018), appendix E, whose
-    "dZ" is d log Z). The value is not log Z and must not be logged as such.
+    The gradient of log Z is the mean of -dE over the machine (Vahdat et al. (2018), appendix E, whose "dZ" is
+    d log Z). In place of the energies of the samples stand their free energies, once with the right side
+    summed out and once with the left one: -sum_l w_l (F(left_l) + F(right_l)) / 2 with normalized weights w.
+    Each has the same mean gradient, and by the Rao-Blackwell theorem a smaller variance than
+    E(left_l, right_l). The value is not log Z and must not be logged as such.
     """
     samples = NegativeSamples(*(None if s is None else tf.stop_gradient(s) for s in samples))
-    energy = rbm.energy(samples.left, samples.right)
+    free_energy = 0.5 * (rbm.free_energy(samples.left) + rbm.right_free_energy(samples.right))
     if samples.log_weights is None:
-        return -tf.reduce_mean(energy)
-    return -tf.reduce_sum(tf.cast(tf.nn.softmax(samples.log_weights), energy.dtype) * energy)
+        return -tf.reduce_mean(free_energy)
+    weights = tf.cast(tf.nn.softmax(samples.log_weights), free_energy.dtype)
+    return -tf.reduce_sum(weights * free_energy)
+
+
+class _Sampler(keras.layers.Layer):
+    """A negative phase by Gibbs sampling. The state of its chains is saved with the weights."""
+
+    starts_from_data = False
+
+    def __init__(self, rbm, num_sweeps, state_shapes, **kwargs):
+        kwargs.setdefault("dtype", rbm.coupling.dtype)
+        super().__init__(**kwargs)
+        self.num_sweeps = positive_integer("num_sweeps", num_sweeps)
+        # Behind a function: as an attribute or in a list Keras would count and save the machine twice.
+        self._machine = lambda: rbm
+        self._state_names = tuple(state_shapes)
+        for name, shape in state_shapes.items():
+            setattr(self, name, self._chains_variable(shape, name))
+        self.built = True
+
+    def _chains_variable(self, shape, name):
+        def start(shape, dtype):
+            return random.bernoulli(
+                tf.fill(shape, tf.cast(0.5, dtype)), seed=random.split(0, 1, salt=name)[0]
+            )
+
+        # One value a replica: a mirrored variable would silently diverge when replicas assign to it.
+        with keras.name_scope(self.name, caller=self):
+            return keras.Variable(
+                start,
+                shape=shape,
+                trainable=False,
+                autocast=False,
+                name=name,
+                dtype=self.variable_dtype,
+                synchronization="on_read",
+                aggregation="only_first_replica",
+            )
+
+    @property
+    def _state(self) -> tuple[keras.Variable, ...]:
+        return tuple(getattr(self, name) for name in self._state_names)
+
+    @property
+    def _parameters(self) -> RBMParameters:
+        return tf.nest.map_structure(tf.stop_gradient, self._machine().parameters)
+
+    def save_own_variables(self, store):
+        """Stores the chains of all replicas, `[replicas, ...]`."""
+        for variable in self._state:
+            store[variable.name] = np.stack([replica.numpy() for replica in _replicas(variable)])
+
+    def load_own_variables(self, store):
+        """Restores the chains; see the class for another number of replicas.
+
+        Raises:
+          ValueError: if there are none, or their number or that of the units is another one.
+        """
+        for variable in self._state:
+            try:
+                stored = np.asarray(store[variable.name])
+            except KeyError:
+                # Keras tries a second place after a failure, and reports that of the last one alone.
+                raise ValueError(
+                    f"No chains `{variable.name}` of the shape {tuple(variable.shape)} on each replica are "
+                    "stored. Build the model with the numbers of chains and units that it was saved with."
+                ) from None
+            if stored.shape[1:] != tuple(variable.shape):
+                raise ValueError(
+                    f"The stored chains `{variable.name}` have the shape {stored.shape[1:]} on each replica, "
+                    f"these chains {tuple(variable.shape)}. Build the model with the numbers of chains and "
+                    "units that it was saved with."
+                )
+            for i, replica in enumerate(_replicas(variable)):
+                replica.assign(stored[i % len(stored)])
+
+    def get_config(self):
+        """Returns the configuration (without the machine)."""
+        return {**super().get_config(), "num_sweeps": self.num_sweeps}
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
-class PersistentChains(keras.layers.Layer):
+class PersistentChains(_Sampler):
     """Persistent block-Gibbs chains of a machine: training state, saved with the weights.
 
     Under `tf.distribute` every replica holds chains of its own (`num_chains` is a replica's), all from the
@@ -65,34 +149,9 @@ class PersistentChains(keras.layers.Layer):
     """
 
     def __init__(self, rbm, num_chains=100, num_sweeps=40, **kwargs):
-        kwargs.setdefault("dtype", rbm.coupling.dtype)
-        super().__init__(**kwargs)
         self.num_chains = positive_integer("num_chains", num_chains)
-        self.num_sweeps = positive_integer("num_sweeps", num_sweeps)
-        # Behind a function: as an attribute or in a list Keras would count and save the machine twice.
-        self._machine = lambda: rbm
-        self.left = self._chains_variable(rbm.left_units, "left")
-        self.right = self._chains_variable(rbm.right_units, "right")
-        self.built = True
-
-    def _chains_variable(self, units, name):
-        def start(shape, dtype):
-            return random.bernoulli(
-                tf.fill(shape, tf.cast(0.5, dtype)), seed=random.split(0, 1, salt=name)[0]
-            )
-
-        # One value a replica: a mirrored variable would silently diverge when replicas assign to it.
-        with keras.name_scope(self.name, caller=self):
-            return keras.Variable(
-                start,
-                shape=(self.num_chains, units),
-                trainable=False,
-                autocast=False,
-                name=name,
-                dtype=self.variable_dtype,
-                synchronization="on_read",
-                aggregation="only_first_replica",
-            )
+        shapes = {"left": (num_chains, rbm.left_units), "right": (num_chains, rbm.right_units)}
+        super().__init__(rbm, num_sweeps, shapes, **kwargs)
 
     def advance(self, *, seed) -> GibbsState:
         """Runs `num_sweeps` sweeps, stores the state and returns it under `stop_gradient`.
@@ -104,8 +163,7 @@ class PersistentChains(keras.layers.Layer):
           The chains of this replica, `left [num_chains, left]` and `right [num_chains, right]`.
         """
         state = GibbsState(tf.convert_to_tensor(self.left), tf.convert_to_tensor(self.right))
-        parameters = tf.nest.map_structure(tf.stop_gradient, self._machine().parameters)
-        state = gibbs_sweeps(parameters, state, self.num_sweeps, seed=seed)
+        state = gibbs_sweeps(self._parameters, state, self.num_sweeps, seed=seed)
         state = tf.nest.map_structure(tf.stop_gradient, state)
         self.left.assign(state.left)
         self.right.assign(state.right)
@@ -115,38 +173,100 @@ class PersistentChains(keras.layers.Layer):
         """`advance`, as the negative-phase protocol wants it."""
         return NegativeSamples(*self.advance(seed=seed))
 
-    def save_own_variables(self, store):
-        """Stores the chains of all replicas, `[replicas, chains, units]`."""
-        for variable in (self.left, self.right):
-            store[variable.name] = np.stack([replica.numpy() for replica in _replicas(variable)])
+    def get_config(self):
+        """Returns the configuration (without the machine)."""
+        return {**super().get_config(), "num_chains": self.num_chains}
 
-    def load_own_variables(self, store):
-        """Restores the chains; see the class for another number of replicas.
 
-        Raises:
-          ValueError: if there are none, or their number or that of the units is another one.
-        """
-        for variable in (self.left, self.right):
-            try:
-                stored = np.asarray(store[variable.name])
-            except KeyError:
-                # Keras tries a second place after a failure, and reports that of the last one alone.
-                raise ValueError(
-                    f"No chains `{variable.name}` of the shape {tuple(variable.shape)} on each replica are "
-                    "stored. Build the model with the `num_chains` and units that it was saved with."
-                ) from None
-            if stored.shape[1:] != tuple(variable.shape):
-                raise ValueError(
-                    f"The stored chains `{variable.name}` have the shape {stored.shape[1:]} on each replica, "
-                    f"these chains {tuple(variable.shape)}. Build the model with the `num_chains` and units "
-                    "that it was saved with."
-                )
-            for i, replica in enumerate(_replicas(variable)):
-                replica.assign(stored[i % len(stored)])
+@keras.saving.register_keras_serializable(package="tfdvae")
+class ContrastiveDivergence(_Sampler):
+    """CD-k (Hinton, 2002): chains of `num_sweeps` sweeps that start anew at the data; no state.
+
+    The gradient is biased, the less so the more sweeps: chains this short do not leave the neighbourhood of
+    the data, and modes of the machine elsewhere are not seen.
+
+    Args:
+      rbm: the machine that is sampled (it belongs to the model, as with `PersistentChains`).
+      num_sweeps: the k of CD-k, at least 1.
+    """
+
+    starts_from_data = True
+
+    def __init__(self, rbm, num_sweeps=1, **kwargs):
+        super().__init__(rbm, num_sweeps, {}, **kwargs)
+
+    def negative_samples(self, *, seed, left) -> NegativeSamples:
+        """The chains after `num_sweeps` sweeps from the data `left [batch, left]`, one for each vector."""
+        parameters = self._parameters
+        left = tf.cast(left, parameters.coupling.dtype)
+        # Of the right side only the shape is read.
+        right = tf.zeros([tf.shape(left)[0], parameters.coupling.shape[1]], left.dtype)
+        state = gibbs_sweeps(parameters, GibbsState(left, right), self.num_sweeps, seed=seed)
+        return NegativeSamples(*tf.nest.map_structure(tf.stop_gradient, state))
+
+
+@keras.saving.register_keras_serializable(package="tfdvae")
+class TemperedChains(_Sampler):
+    """Persistent chains that exchange temperatures: tempered PCD (Desjardins et al., 2010).
+
+    Each chain is a ladder of replicas of the machine with beta E in place of the energy E, at inverse
+    temperatures beta that are evenly spaced from 0 to 1; neighbours exchange replicas in every sweep (see
+    `tempering`). At 0 the units are fair coins, drawn afresh each time, so that chains at 1 leave modes in
+    which plain ones would stay. A sample costs `num_temperatures` times as much as one of
+    `PersistentChains`. Of `tf.distribute`, saving and loading the same holds as there.
+
+    Args:
+      rbm: the machine that is sampled (it belongs to the model, as with `PersistentChains`).
+      num_chains: ladders of one replica of the model, at least 1.
+      num_temperatures: inverse temperatures of a ladder with 0 and 1, at least 2.
+      num_sweeps: sweeps of one update, an even number: pairs of neighbours take turns in exchanging.
+
+    Raises:
+      ValueError: if a number is none of these.
+    """
+
+    def __init__(self, rbm, num_chains=100, num_temperatures=10, num_sweeps=2, **kwargs):
+        self.num_chains = positive_integer("num_chains", num_chains)
+        self.num_temperatures = positive_integer("num_temperatures", num_temperatures)
+        if num_temperatures < 2:
+            raise ValueError(
+                f"`num_temperatures` must be at least 2 (0 and 1). Received: {num_temperatures=}"
+            )
+        if positive_integer("num_sweeps", num_sweeps) % 2:
+            raise ValueError(
+                "`num_sweeps` must be even: half of the neighbours exchange places in even sweeps, the "
+                f"others in odd ones. Received: {num_sweeps=}"
+            )
+        # Sorted by temperature after every update, so that it says nothing of who was where.
+        shapes = {"replicas": (num_chains, num_temperatures, rbm.left_units)}
+        super().__init__(rbm, num_sweeps, shapes, **kwargs)
+
+    @property
+    def left(self) -> tf.Tensor:
+        """The left sides at the inverse temperature 1, `[num_chains, left]`."""
+        return tf.convert_to_tensor(self.replicas)[:, -1]
+
+    def negative_samples(self, *, seed) -> NegativeSamples:
+        """Runs `num_sweeps` sweeps of all ladders, stores them and returns the samples at 1."""
+        seed_sweeps, seed_right = random.split(seed, salt="tempered_chains")
+        parameters = self._parameters
+        left_bias, right_bias, coupling = parameters
+        betas = tf.linspace(tf.constant(0.0, coupling.dtype), 1.0, self.num_temperatures)
+        path = tempering.TemperedPath(parameters, tf.zeros_like(left_bias), tf.zeros_like(right_bias), betas)
+        slots = tf.broadcast_to(tf.range(self.num_temperatures), [self.num_chains, self.num_temperatures])
+        state = tempering.TemperingState(tf.convert_to_tensor(self.replicas), slots)
+        state, _ = tempering.tempering_sweeps(path, state, self.num_sweeps, seed=seed_sweeps)
+        replicas = tf.gather(state.left, tf.argsort(state.slot, axis=1), batch_dims=1)
+        replicas = tf.stop_gradient(tf.reshape(replicas, self.replicas.shape))
+        self.replicas.assign(replicas)
+        left = replicas[:, -1]
+        (noise,) = unit_noise(self.num_chains, coupling.shape[1:], seed=seed_right, dtype=coupling.dtype)
+        return NegativeSamples(left, draw_units(left @ coupling + right_bias, noise))
 
     def get_config(self):
         """Returns the configuration (without the machine)."""
-        return {**super().get_config(), "num_chains": self.num_chains, "num_sweeps": self.num_sweeps}
+        numbers = {"num_chains": self.num_chains, "num_temperatures": self.num_temperatures}
+        return {**super().get_config(), **numbers}
 
 
 def _replicas(variable: keras.Variable) -> tuple[tf.Variable, ...]:

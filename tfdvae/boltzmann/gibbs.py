@@ -8,8 +8,10 @@ Hence 16 bits a unit (`unit_noise`), and `floor(probability + noise)` in place o
 cast, which take several times as long.
 """
 
+import math
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfdvae import random
@@ -26,21 +28,40 @@ class GibbsState(NamedTuple):
     right: tf.Tensor
 
 
-def gibbs_sweep(parameters: RBMParameters, state: GibbsState, *, seed, inverse_temperature=1.0) -> GibbsState:
-    """One sweep: right ~ p(right | left), then left ~ p(left | right).
+def gibbs_sweep(
+    parameters: RBMParameters,
+    state: GibbsState,
+    *,
+    seed,
+    inverse_temperature=1.0,
+    first: str = "right",
+    clamped: GibbsState | None = None,
+) -> GibbsState:
+    """One sweep: right ~ p(right | left), then left ~ p(left | right), or the other way round.
 
     Args:
       parameters: the machine's weights.
-      state: the chains; only `left` is read.
+      state: the chains. Of the side that is drawn first only clamped units are read; without any, it may
+        be `None`.
       seed: the sweep's seed.
-      inverse_temperature: scalar that multiplies the energy, or a tensor `[chains, 1]`.
+      inverse_temperature: what multiplies the energy, a scalar or a tensor `[chains, 1]`; not negative.
+      first: the side that is drawn first, `"right"` or `"left"`.
+      clamped: units that keep the values of `state`, as boolean masks `GibbsState(left, right)`, each
+        `[units]`, `[chains, units]` or `None`. The others then follow their law given the clamped ones.
 
     Returns:
       The new state, of the same shapes. A logit that is NaN gives a unit that is NaN.
+
+    Raises:
+      ValueError: if `inverse_temperature` is a negative number, `first` is no side, or a mask does not fit.
     """
+    _check_inverse_temperature(inverse_temperature)
+    _check_first(first)
     left_bias, right_bias, coupling = parameters
-    left_units, right_units = coupling.shape
-    chains = state.left.shape[0] or tf.shape(state.left)[0]
+    left_units, right_units = (coupling.shape[i] or tf.shape(coupling)[i] for i in (0, 1))
+    given = state.left if first == "right" else state.right
+    chains = given.shape[0] or tf.shape(given)[0]
+    left_clamped, right_clamped = _masks(clamped, state, parameters)
     right_noise, left_noise = unit_noise(chains, (right_units, left_units), seed=seed, dtype=coupling.dtype)
 
     def tempered(logits):
@@ -48,39 +69,121 @@ def gibbs_sweep(parameters: RBMParameters, state: GibbsState, *, seed, inverse_t
         is_one = isinstance(inverse_temperature, int | float) and inverse_temperature == 1
         return logits if is_one else inverse_temperature * logits
 
-    right_logits = tf.nn.bias_add(tf.linalg.matmul(state.left, coupling), right_bias)
-    right = draw_units(tempered(right_logits), right_noise)
-    left_logits = tf.nn.bias_add(tf.linalg.matmul(right, coupling, transpose_b=True), left_bias)
-    left = draw_units(tempered(left_logits), left_noise)
-    return GibbsState(left, right)
+    def draw_right(left):
+        logits = tf.nn.bias_add(tf.linalg.matmul(left, coupling), right_bias)
+        right = draw_units(tempered(logits), right_noise)
+        return right if right_clamped is None else tf.where(right_clamped, state.right, right)
+
+    def draw_left(right):
+        logits = tf.nn.bias_add(tf.linalg.matmul(right, coupling, transpose_b=True), left_bias)
+        left = draw_units(tempered(logits), left_noise)
+        return left if left_clamped is None else tf.where(left_clamped, state.left, left)
+
+    if first == "right":
+        right = draw_right(state.left)
+        return GibbsState(draw_left(right), right)
+    left = draw_left(state.right)
+    return GibbsState(left, draw_right(left))
 
 
-def gibbs_sweeps(parameters: RBMParameters, state: GibbsState, num_sweeps: int, *, seed) -> GibbsState:
+def gibbs_sweeps(
+    parameters: RBMParameters,
+    state: GibbsState,
+    num_sweeps: int,
+    *,
+    seed,
+    inverse_temperature=1.0,
+    first: str = "right",
+    clamped: GibbsState | None = None,
+) -> GibbsState:
     """`num_sweeps` sweeps one after the other, in a loop of the graph.
 
     Args:
       parameters: the machine's weights.
-      state: the chains; of `right` only the shape is read.
+      state: the chains; of the side that is drawn first only the shape and clamped units are read.
       num_sweeps: number of sweeps, at least 1.
       seed: the seed of the whole run.
+      inverse_temperature: as in `gibbs_sweep`.
+      first: as in `gibbs_sweep`.
+      clamped: as in `gibbs_sweep`.
 
     Returns:
       The last state, of the same shapes.
 
     Raises:
-      ValueError: if `num_sweeps` is not a positive integer.
+      ValueError: if `num_sweeps` is not a positive integer; and as `gibbs_sweep`.
     """
     num_sweeps = positive_integer("num_sweeps", num_sweeps)
-    seeds = split_seeds(seed, num_sweeps, len(halve_chains(state.left)))
+    _check_inverse_temperature(inverse_temperature)
+    masks = GibbsState(*_masks(clamped, state, parameters))
+    lefts, rights = halve_chains(state.left), halve_chains(state.right)
+    betas = _halve_like(lefts, inverse_temperature)
+    masks = [GibbsState(*m) for m in zip(*(_halve_like(lefts, mask) for mask in masks), strict=True)]
+    seeds = split_seeds(seed, num_sweeps, len(lefts))
 
-    def body(i, lefts, _):
-        states = [gibbs_sweep(parameters, GibbsState(z, None), seed=seeds[i, p]) for p, z in enumerate(lefts)]
-        lefts, rights = zip(*states, strict=True)
-        return i + 1, lefts, rights
+    def body(i, lefts, rights):
+        states = [
+            gibbs_sweep(
+                parameters,
+                GibbsState(*z),
+                seed=seeds[i, p],
+                inverse_temperature=betas[p],
+                first=first,
+                clamped=masks[p],
+            )
+            for p, z in enumerate(zip(lefts, rights, strict=True))
+        ]
+        return i + 1, *(tuple(side) for side in zip(*states, strict=True))
 
-    start = (0, halve_chains(state.left), halve_chains(state.right))
-    _, lefts, rights = tf.while_loop(lambda i, *_: i < num_sweeps, body, start)
+    _, lefts, rights = tf.while_loop(lambda i, *_: i < num_sweeps, body, (0, lefts, rights))
     return GibbsState(join_chains(lefts), join_chains(rights))
+
+
+def _check_inverse_temperature(inverse_temperature):
+    is_number = isinstance(inverse_temperature, int | float | np.number)
+    if is_number and not 0 <= inverse_temperature < math.inf:
+        raise ValueError(
+            "`inverse_temperature` must be finite and not negative. Received: "
+            f"inverse_temperature={inverse_temperature!r}"
+        )
+
+
+def _check_first(first):
+    if first not in ("left", "right"):
+        raise ValueError(f'`first` must be "left" or "right". Received: first={first!r}')
+
+
+def _masks(clamped, state, parameters):
+    """The two masks as boolean tensors, `None` where a side is free."""
+    if clamped is None:
+        return None, None
+    masks = []
+    for side, mask, values, bias in zip(("left", "right"), clamped, state, parameters[:2], strict=True):
+        if mask is None:
+            masks.append(None)
+            continue
+        mask = tf.convert_to_tensor(mask)
+        if mask.dtype != tf.bool or mask.shape.rank not in (1, 2) or mask.shape[-1] != bias.shape[0]:
+            raise ValueError(
+                f"`clamped.{side}` must be boolean, [{bias.shape[0]}] or [chains, {bias.shape[0]}]. "
+                f"Received: a tensor of shape {mask.shape} and dtype {mask.dtype.name}"
+            )
+        if values is None or not mask.shape[:-1].is_compatible_with(values.shape[: mask.shape.rank - 1]):
+            shape = None if values is None else values.shape
+            raise ValueError(
+                f"`clamped.{side}` keeps the values of `state.{side}`, which must have as many chains. "
+                f"Received: a mask of shape {mask.shape} and a state of shape {shape}"
+            )
+        masks.append(mask)
+    return tuple(masks)
+
+
+def _halve_like(parts, values):
+    """For each part of the chains the values that belong to it: a share of `[chains, n]`, else all."""
+    if len(parts) == 1 or np.ndim(values) < 2:
+        return (values,) * len(parts)
+    half = parts[0].shape[0]
+    return values[:half], values[half:]
 
 
 def draw_units(logits: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:

@@ -159,7 +159,7 @@ class LatentVariableModel(keras.Model):
             )
         if not np.isfinite(log_partition.value):
             raise ValueError(
-                f"`log_partition` has no finite value: {log_partition.diagnostics.get('failure')}. Received: "
+                f"`log_partition` has no finite value: {log_partition.failure}. Received: "
                 f"value={log_partition.value}"
             )
         if self.rbm is None and log_partition.value != 0.0:

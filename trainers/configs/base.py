@@ -46,6 +46,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.evaluation.split = "test"
     config.evaluation.log_partition_chains = 1_024
     config.evaluation.log_partition_temperatures = 10_000
+    config.evaluation.tempering_ladders = 16
+    config.evaluation.tempering_sweeps = 4_000
     config.evaluation.image_epochs = 10  # epochs between the image grids in TensorBoard
     return config
 

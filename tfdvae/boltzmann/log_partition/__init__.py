@@ -1,8 +1,22 @@
 """Estimators of log Z of a restricted Boltzmann machine, all returning `LogPartitionEstimate`."""
 
 from tfdvae.boltzmann.log_partition.annealing import annealed_importance_sampling
+from tfdvae.boltzmann.log_partition.bracket import bracket
 from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate
-from tfdvae.boltzmann.log_partition.exact import exact
+from tfdvae.boltzmann.log_partition.exact import exact, exact_samples
+from tfdvae.boltzmann.log_partition.path import base_from_data_means
+from tfdvae.boltzmann.log_partition.reverse_annealing import reverse_annealing
 from tfdvae.boltzmann.log_partition.stored import StoredLogPartition
+from tfdvae.boltzmann.log_partition.tempering import parallel_tempering
 
-__all__ = ["LogPartitionEstimate", "StoredLogPartition", "annealed_importance_sampling", "exact"]
+__all__ = [
+    "LogPartitionEstimate",
+    "StoredLogPartition",
+    "annealed_importance_sampling",
+    "base_from_data_means",
+    "bracket",
+    "exact",
+    "exact_samples",
+    "parallel_tempering",
+    "reverse_annealing",
+]

@@ -32,7 +32,16 @@ class StoredLogPartition(keras.layers.Layer):
         self.built = True
 
     def store(self, estimate: LogPartitionEstimate, step: int) -> None:
-        """Keeps an estimate of log Z for the machine's present weights."""
+        """Keeps an estimate of log Z for the machine's present weights.
+
+        Raises:
+          ValueError: if its value is not finite, as that of a bracket that failed.
+        """
+        if not np.isfinite(estimate.value):
+            raise ValueError(
+                f"An estimate of log Z must be finite to be stored. Received: value={estimate.value}. "
+                f"{estimate.failure or ''}"
+            )
         fields = (estimate.value, estimate.standard_error, estimate.lower, estimate.upper)
         self._fields.assign([np.nan if v is None else v for v in fields])
         self._stamp.assign([step, self._fingerprint()])

@@ -1,0 +1,189 @@
+"""The path of distributions between independent units and a machine, and chains that walk along it.
+
+p_beta(left, right) ~ exp(-(1 - beta) E_base - beta E), where the base model E_base has biases alone. With the
+right side summed out,
+
+  log f_beta(left) = left . left_bias(beta) + sum_j softplus(right_logits_j(left, beta)),
+
+f_0 is normalized by Z_base = prod (1 + exp(bias)) and f_1 by Z. A Gibbs sweep (right given left, then left
+given right) is reversible with respect to the marginal f_beta of `left`, which is what lets the same walk run
+up and down.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfdvae import random
+from tfdvae._validation import finite
+from tfdvae.boltzmann.gibbs import draw_units, halve_chains, join_chains, split_seeds, unit_noise
+from tfdvae.boltzmann.rbm import RBMParameters
+
+
+class BaseBiases(NamedTuple):
+    """Biases of the base model of independent units, `left [left]`, `right [right]`."""
+
+    left: tf.Tensor
+    right: tf.Tensor
+
+
+class Walk(NamedTuple):
+    """`left [chains, left]` after the last sweep and `log_weights [chains]`, float64."""
+
+    left: tf.Tensor
+    log_weights: tf.Tensor
+
+
+def base_from_data_means(left_means, right_units: int, *, margin: float = 0.02) -> BaseBiases:
+    """A base model that is close to the data: log-odds of their means on the left side, zero on the right.
+
+    For a machine whose left side is visible (Salakhutdinov and Murray (2008), section 4.1).
+
+    Args:
+      left_means: mean of every left unit over the data, `[left]`, in [0, 1].
+      right_units: number of units on the right side.
+      margin: the means are clipped to [margin, 1 - margin], so that units that are constant in the data
+        keep finite log-odds; in (0, 0.5).
+
+    Returns:
+      The biases, as the estimators take them for `base`.
+
+    Raises:
+      ValueError: if a mean lies outside of [0, 1], or the margin outside of (0, 0.5).
+    """
+    means = np.asarray(left_means, np.float64)
+    if means.ndim != 1 or not np.all((means >= 0) & (means <= 1)):
+        raise ValueError(
+            "`left_means` must be a vector of means in [0, 1]. Received: "
+            f"shape {means.shape}, from {np.min(means, initial=np.inf)} to {np.max(means, initial=-np.inf)}"
+        )
+    if not 0 < margin < 0.5:
+        raise ValueError(f"`margin` must lie in (0, 0.5). Received: margin={margin}")
+    means = np.clip(means, margin, 1 - margin)
+    return BaseBiases(
+        tf.constant(np.log(means) - np.log1p(-means), tf.float32), tf.zeros([right_units], tf.float32)
+    )
+
+
+def centered_base(parameters: RBMParameters) -> BaseBiases:
+    """The base model in whose path the coupling grows between units of -1 and 1 rather than 0 and 1.
+
+    E written in s = 2 unit - 1 has the fields (bias + half of the unit's summed couplings) / 2: those stay as
+    they are along the path, and beta scales the coupling alone. A symmetry between the two values of the
+    units is kept at every beta. The machine's own biases break it, and the path then ends in a discontinuous
+    transition next to beta = 1, which no replica crosses.
+    """
+    left_bias, right_bias, coupling = parameters
+    return BaseBiases(
+        left_bias + 0.5 * tf.reduce_sum(coupling, 1), right_bias + 0.5 * tf.reduce_sum(coupling, 0)
+    )
+
+
+def base_biases(base, parameters: RBMParameters) -> BaseBiases:
+    """The base model as the caller named it: `None` (the machine's own biases), a name, or a pair.
+
+    The names are `"centered"` (see `centered_base`) and `"zero"` (uniform states).
+
+    Raises:
+      ValueError: if it is none of these, or does not fit the machine.
+    """
+    own = BaseBiases(parameters.left_bias, parameters.right_bias)
+    if base is None:
+        return own
+    if isinstance(base, str):
+        if base == "centered":
+            return centered_base(parameters)
+        if base == "zero":
+            return BaseBiases(*(tf.zeros_like(b) for b in own))
+        raise ValueError(
+            f'`base` must be None, "centered", "zero" or a pair (left, right) of biases. Received: {base!r}'
+        )
+    if len(base) != 2:
+        raise ValueError(f"`base` must be a pair (left, right) of biases. Received {len(base)} items")
+    biases = []
+    for side, values, own_values in zip(("left", "right"), base, own, strict=True):
+        values = np.asarray(values)
+        if values.shape != tuple(own_values.shape):
+            raise ValueError(
+                f"The {side} biases of `base` must have the shape {tuple(own_values.shape)}. Received: "
+                f"{values.shape}"
+            )
+        finite(f"base ({side})", values)
+        biases.append(tf.cast(values, own_values.dtype))
+    return BaseBiases(*biases)
+
+
+def base_log_partition(base: BaseBiases) -> float:
+    """log Z_base, in float64."""
+    return float(sum(np.sum(np.logaddexp(0.0, b.numpy().astype(np.float64))) for b in base))
+
+
+def base_samples(base: BaseBiases, num_chains: int, *, seed) -> tf.Tensor:
+    """Exact samples of the base model's left side, `[num_chains, left]`."""
+    (noise,) = unit_noise(num_chains, base.left.shape, seed=seed, dtype=base.left.dtype)
+    return draw_units(tf.broadcast_to(base.left, noise.shape), noise)
+
+
+def walk(parameters: RBMParameters, base: BaseBiases, left: tf.Tensor, betas: np.ndarray, *, seed) -> Walk:
+    """Takes chains along `betas`, up or down: at each step a weight, then a sweep at the new temperature.
+
+    Args:
+      parameters: the machine's weights.
+      base: the base model.
+      left: the chains, `[chains, left]`, samples at `betas[0]`.
+      betas: the inverse temperatures, `[steps + 1]`.
+      seed: the seed.
+
+    Returns:
+      The chains, and log prod_k f_{k+1}(left_k) / f_k(left_k), where left_k is the state before step k.
+    """
+    seed = random.as_seed(seed)
+    lefts, log_weights = call_for_any_length(_walk, parameters, base, halve_chains(left), betas, seed=seed)
+    return Walk(join_chains(lefts), join_chains(log_weights))
+
+
+def walk_step(parameters: RBMParameters, base: BaseBiases, left, old_beta, beta, *, seed):
+    """One step of the walk: `left` after it, and the log weight's change `[chains]`, float32."""
+    left_bias, right_bias, coupling = parameters
+    left_change, right_change = left_bias - base.left, right_bias - base.right
+    left_units, right_units = coupling.shape
+    right_noise, left_noise = unit_noise(
+        left.shape[0], (right_units, left_units), seed=seed, dtype=coupling.dtype
+    )
+    # The logits are linear in beta: one product serves both temperatures of the weight and the sweep.
+    right_slope = tf.nn.bias_add(tf.linalg.matmul(left, coupling), right_change)
+    right_logits = base.right + beta * right_slope
+    # The difference before the sum: the sum of one temperature has lost the digits that matter.
+    change = tf.nn.softplus(right_logits) - tf.nn.softplus(base.right + old_beta * right_slope)
+    change = tf.reduce_sum(change, axis=1) + (beta - old_beta) * tf.linalg.matvec(left, left_change)
+    right = draw_units(right_logits, right_noise)
+    left_slope = tf.nn.bias_add(tf.linalg.matmul(right, coupling, transpose_b=True), left_change)
+    return draw_units(base.left + beta * left_slope, left_noise), change
+
+
+def call_for_any_length(function, parameters, base, left, betas, *, seed):
+    """Calls a `tf.function` along a path; another number of temperatures does not trace it again."""
+    betas = tf.constant(betas, parameters.coupling.dtype)
+    arguments = (parameters, base, left)
+    trace = function.get_concrete_function(*arguments, tf.TensorSpec([None], betas.dtype), seed)
+    return trace(*arguments, betas, seed)
+
+
+@tf.function
+def _walk(parameters, base, lefts, betas, seed):
+    num_steps = tf.size(betas) - 1
+    seeds = split_seeds(seed, num_steps, len(lefts))
+
+    def body(k, lefts, log_weights):
+        parts = [
+            walk_step(parameters, base, left, betas[k], betas[k + 1], seed=seeds[k, p])
+            for p, left in enumerate(lefts)
+        ]
+        lefts, changes = zip(*parts, strict=True)
+        log_weights = tuple(w + tf.cast(c, tf.float64) for w, c in zip(log_weights, changes, strict=True))
+        return k + 1, lefts, log_weights
+
+    log_weights = tuple(tf.zeros([left.shape[0]], tf.float64) for left in lefts)
+    _, lefts, log_weights = tf.while_loop(lambda k, *_: k < num_steps, body, (0, lefts, log_weights))
+    return lefts, log_weights

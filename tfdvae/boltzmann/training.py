@@ -1,0 +1,465 @@
+"""Maximum likelihood training of a Boltzmann machine of its own, by Keras' `fit`."""
+
+import contextlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfdvae import random
+from tfdvae._validation import finite
+from tfdvae.boltzmann import log_partition as log_partition_lib
+from tfdvae.boltzmann.chains import ContrastiveDivergence, PersistentChains, TemperedChains
+from tfdvae.boltzmann.log_partition import LogPartitionEstimate, StoredLogPartition
+from tfdvae.boltzmann.pseudo_likelihood import pseudo_log_likelihood, stochastic_pseudo_log_likelihood
+from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine
+
+NEGATIVE_PHASES = ("pcd", "cd", "tempered")
+_EXACT_UNITS = 20  # a side that is enumerated in well under a second
+_MEAN_MARGIN = 1e-3  # a unit that is always off starts with a bias of -6.9, not of minus infinity
+
+
+@keras.saving.register_keras_serializable(package="tfdvae")
+class RBMTrainer(keras.Model):
+    """Fits a machine to binary vectors, its left side, with the right side summed out.
+
+    A step follows the gradient of the mean log p(x) = -F(x) - log Z over a batch: that of the free energy F
+    is exact, that of log Z comes from the samples of a negative phase. With them too the right side is
+    summed out, which has the same mean and a smaller variance. Momentum and a rate that goes to zero serve
+    well, as with any noisy gradient:
+
+        trainer = RBMTrainer.from_data_mean(x.mean(axis=0), right_units=100, negative_phase="pcd")
+        rate = keras.optimizers.schedules.PolynomialDecay(0.05, decay_steps=10_000, end_learning_rate=0.0)
+        trainer.compile(keras.optimizers.SGD(rate, momentum=0.9), steps_per_execution=50)
+        trainer.fit(x, batch_size=100, epochs=100)
+        trainer.update_log_partition(seed=0)
+        trainer.log_likelihood(x)
+
+    `fit` and `evaluate` take arrays `[examples, left]` of zeros and ones of any numeric or boolean dtype, or
+    a `tf.data.Dataset` of batches. Everything random is a function of the seed, the step and the replica.
+
+    In training two metrics are logged, both in nats a vector and at the weights before the update:
+    - `pseudo_log_likelihood` (Besag, 1975): sum_i log p(x_i | all other x), of which one unit i, drawn for
+      each vector, is taken `left_units` times: an unbiased estimate.
+    - `free_energy_gap`: mean F of the negative samples minus mean F of the data. It is no likelihood and no
+      bound; far from 0, it tells of chains that have lost the data.
+    The quantity whose gradient is followed has no meaning as a value and is not logged: there is no `loss`.
+    `evaluate` gives the mean `log_likelihood`, with a log Z for the present weights, and the
+    `pseudo_log_likelihood` with all units.
+
+    Args:
+      rbm: the machine; its left side is what the data shows.
+      negative_phase: `"pcd"` (`PersistentChains`), `"cd"` (`ContrastiveDivergence`), `"tempered"`
+        (`TemperedChains`), or an object with `negative_samples` as in `chains`. To be saved, it must be a
+        registered Keras layer that is made from its machine and its configuration.
+      num_chains: persistent chains of one replica, for `"pcd"` and `"tempered"`.
+      num_sweeps: Gibbs sweeps of one update, for the three names.
+      num_temperatures: inverse temperatures of each chain, for `"tempered"`.
+      weight_decay: factor of the sum of squares of the coupling, which is added to what is minimized.
+      seed: base seed of everything random in training and evaluation.
+
+    Raises:
+      ValueError: for a machine, a negative phase or a number that is none.
+    """
+
+    def __init__(
+        self,
+        rbm,
+        negative_phase="pcd",
+        num_chains=100,
+        num_sweeps=2,
+        num_temperatures=10,
+        weight_decay=0.0,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not isinstance(rbm, RestrictedBoltzmannMachine):
+            raise ValueError(f"`rbm` must be a `RestrictedBoltzmannMachine`. Received: rbm={rbm!r}")
+        if not 0 <= weight_decay < np.inf:
+            raise ValueError(f"`weight_decay` must be finite and not negative. Received: {weight_decay=}")
+        self.rbm = rbm
+        self.weight_decay = float(weight_decay)
+        self.seed = int(seed)
+        if negative_phase == "pcd":
+            negative_phase = PersistentChains(rbm, num_chains, num_sweeps, name="chains")
+        elif negative_phase == "cd":
+            negative_phase = ContrastiveDivergence(rbm, num_sweeps, name="chains")
+        elif negative_phase == "tempered":
+            negative_phase = TemperedChains(rbm, num_chains, num_temperatures, num_sweeps, name="chains")
+        elif not hasattr(negative_phase, "negative_samples"):
+            raise ValueError(
+                f"`negative_phase` must be one of {NEGATIVE_PHASES} or have a method `negative_samples`. "
+                f"Received: {negative_phase=}"
+            )
+        if getattr(negative_phase, "_machine", lambda: rbm)() is not rbm:
+            raise ValueError(
+                "`negative_phase` samples another machine. Make it with the `rbm` that is trained"
+            )
+        self.negative_phase = negative_phase
+        self.step = self.add_weight(
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            name="step",
+            aggregation="only_first_replica",
+        )
+        self.stored_log_partition = StoredLogPartition(rbm, name="log_partition")
+        self._training_means = _means("pseudo_log_likelihood", "free_energy_gap")
+        self._test_means = _means("log_likelihood", "pseudo_log_likelihood")
+        self.built = True
+
+    @classmethod
+    def from_data_mean(cls, data_mean, right_units, **kwargs) -> "RBMTrainer":
+        """A new machine whose left biases are the log-odds of the data (Hinton, 2012, section 8).
+
+        Args:
+          data_mean: the mean of each unit over the data, in [0, 1], `[left]`; means nearer to 0 or 1 than
+            0.001 are taken as that.
+          right_units: number of hidden units.
+          **kwargs: of `RBMTrainer`.
+
+        Raises:
+          ValueError: if a mean is NaN or outside of [0, 1].
+        """
+        data_mean = np.asarray(data_mean, np.float64)
+        finite("data_mean", data_mean)
+        if data_mean.ndim != 1 or data_mean.min(initial=0.0) < 0 or data_mean.max(initial=0.0) > 1:
+            raise ValueError(
+                "`data_mean` must be a vector of means in [0, 1]. Received: the shape "
+                f"{data_mean.shape} and values from {data_mean.min()} to {data_mean.max()}"
+            )
+        rbm = RestrictedBoltzmannMachine(len(data_mean), right_units, name="rbm")
+        mean = np.clip(data_mean, _MEAN_MARGIN, 1 - _MEAN_MARGIN)
+        rbm.left_bias.assign(np.log(mean) - np.log1p(-mean))
+        return cls(rbm, **kwargs)
+
+    # --- training ---
+
+    def compile(self, optimizer="sgd", jit_compile=False, **kwargs):
+        """As `keras.Model.compile`, without a loss.
+
+        Args:
+          optimizer: any Keras optimizer.
+          jit_compile: off by default: loops of small matrix products are slower under XLA on CPUs.
+          **kwargs: passed on (`steps_per_execution`, `run_eagerly`, ...).
+
+        Raises:
+          ValueError: if a loss is given, or `steps_per_execution` is not 1 on several replicas.
+        """
+        if kwargs.get("loss") is not None:
+            raise ValueError("The trainer brings its own objective. Received: loss=" + repr(kwargs["loss"]))
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if replicas > 1 and kwargs.get("steps_per_execution", 1) > 1:
+            raise ValueError(
+                f"On several replicas (here {replicas}) `steps_per_execution` must be 1: with more, `fit` of "
+                f"Keras 3.15 fails. Received: steps_per_execution={kwargs['steps_per_execution']}"
+            )
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        self.optimizer.build(self.trainable_variables)
+
+    def compile_from_config(self, config):
+        """Restores the compile configuration."""
+        config = keras.saving.deserialize_keras_object(config)
+        self.compile(**{k: v for k, v in config.items() if v is not None})
+
+    def train_step(self, data):
+        """One update, with the metrics at the weights before it."""
+        left = self._checked_batch(data)
+        with tf.control_dependencies([left]):  # a batch that is refused changes nothing
+            return self._update(left)
+
+    def _update(self, left):
+        context = tf.distribute.get_replica_context()
+        seed_samples, seed_units = random.split(self._replica_seed(self.step, "train_step"))
+        from_data = getattr(self.negative_phase, "starts_from_data", False)
+        start = {"left": left} if from_data else {}
+        samples = self.negative_phase.negative_samples(seed=seed_samples, **start)
+        dtype = self.rbm.coupling.dtype
+        negative = tf.stop_gradient(tf.cast(samples.left, dtype))
+
+        # Each example counts the same in the whole batch, even if the replicas' shares differ; so do chains.
+        size = tf.cast(tf.shape(left)[0], dtype)
+        num_replicas = context.num_replicas_in_sync
+        whole = size if num_replicas == 1 else context.all_reduce(tf.distribute.ReduceOp.SUM, size)
+        shares = _shares(samples.log_weights, negative)
+        negative_weights = tf.ones_like(shares) / whole if from_data else shares / num_replicas
+        weights = tf.concat([tf.ones_like(left[:, 0]) / whole, -negative_weights], axis=0)
+
+        with tf.GradientTape() as tape:
+            # One call for data and samples: a gradient of two terms does not depend on their order.
+            free_energy = self.rbm.free_energy(tf.concat([left, negative], axis=0))
+            objective = tf.reduce_sum(weights * free_energy)
+            if self.weight_decay:
+                decay = self.weight_decay * tf.reduce_sum(tf.square(self.rbm.parameters.coupling))
+                objective += decay / num_replicas  # replicas' gradients are summed
+        pseudo = stochastic_pseudo_log_likelihood(self.rbm.parameters, left, seed=seed_units)
+        data_energy, sample_energy = tf.split(free_energy, [tf.shape(left)[0], tf.shape(negative)[0]])
+        gap = tf.reduce_sum(shares * sample_energy) - _mean(data_energy)
+        variables = self.trainable_variables
+        gradients = tape.gradient(objective, variables)
+        with tf.control_dependencies([pseudo]):  # measured before the weights change
+            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self.step.assign_add(1)
+        return _update_means(
+            self._training_means, size, pseudo_log_likelihood=_mean(pseudo), free_energy_gap=gap
+        )
+
+    def _replica_seed(self, counter, salt):
+        """The seed of (base seed, purpose, step, replica)."""
+        context = tf.distribute.get_replica_context()
+        replica = context.replica_id_in_sync_group if context is not None else 0
+        seed = random.fold_in(random.split(self.seed, 1, salt=salt)[0], counter)
+        return random.fold_in(seed, replica)
+
+    def test_step(self, data):
+        """Mean log-likelihood, with the stored log Z, and pseudo-log-likelihood of a batch."""
+        left = self._checked_batch(data)
+        log_likelihood = -_mean(self.rbm.free_energy(left)) - self.stored_log_partition.value_tensor
+        return _update_means(
+            self._test_means,
+            tf.shape(left)[0],
+            log_likelihood=log_likelihood,
+            pseudo_log_likelihood=_mean(pseudo_log_likelihood(self.rbm.parameters, left)),
+        )
+
+    @property
+    def metrics(self):
+        """The running means that `fit` and `evaluate` report."""
+        return [*self._training_means.values(), *self._test_means.values()]
+
+    def get_metrics_result(self):
+        """The means of what has been trained or tested since they were last reset."""
+        return {m.name: m.result() for m in self.metrics if m.count.numpy() > 0}
+
+    def fit(self, x=None, *args, **kwargs):
+        """As `keras.Model.fit`, on vectors of zeros and ones.
+
+        Raises:
+          ValueError: for data of another width, type or range, or with NaN. The batch has changed nothing.
+        """
+        if isinstance(x, tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # a dataset brings its own order
+        with self._value_errors(kwargs):
+            return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, *args, **kwargs):
+        """As `keras.Model.evaluate`; measures log Z first where the stored estimate is stale.
+
+        Raises:
+          ValueError: as `fit` does.
+        """
+        if not self.stored_log_partition.is_fresh:
+            self.update_log_partition(seed=self.seed)
+        with self._value_errors(kwargs):
+            return super().evaluate(*args, **kwargs)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras 3.15 reads a batch to build what is unbuilt (here nothing), and fails if the replicas' shares
+        # of that batch are unequal.
+        del iterator, data_batch
+
+    # --- evaluation ---
+
+    def call(self, left):
+        """The free energy F, `[batch]`, in nats; `predict` returns it."""
+        return self.rbm.free_energy(left)
+
+    def log_likelihood(self, left, log_partition: LogPartitionEstimate | None = None) -> tf.Tensor:
+        """log p(left) = -F(left) - log Z.
+
+        The error of log Z is common to all vectors. An estimate that is too low flatters the machine.
+
+        Args:
+          left: vectors of zeros and ones, `[batch, left]`.
+          log_partition: the estimate of log Z; by default the stored one (see `update_log_partition`).
+
+        Returns:
+          Nats, float32, shape `[batch]`.
+
+        Raises:
+          ValueError: for vectors that `fit` would refuse, something else than a `LogPartitionEstimate`, one
+            without a finite value (a bracket that failed), or a stored one that is missing or was measured
+            on other weights.
+        """
+        left = self._checked_vectors(left)
+        estimate = self.log_partition if log_partition is None else log_partition
+        if not isinstance(estimate, LogPartitionEstimate):
+            raise ValueError(
+                f"`log_partition` must be a `LogPartitionEstimate`. Received: {type(estimate).__name__} "
+                f"{estimate!r}"
+            )
+        if not np.isfinite(estimate.value):
+            raise ValueError(
+                f"`log_partition` has no finite value: {estimate.diagnostics.get('failure')}. Received: "
+                f"value={estimate.value}"
+            )
+        return tf.cast(-tf.cast(self.rbm.free_energy(left), tf.float64) - estimate.value, tf.float32)
+
+    def pseudo_log_likelihood(self, left) -> tf.Tensor:
+        """sum_i log p(left_i | all other left) over all units i (Besag, 1975).
+
+        Costs as much as `left_units` free energies of each vector, in the memory of one.
+
+        Args:
+          left: vectors of zeros and ones, `[batch, left]`.
+
+        Returns:
+          Nats, float32, shape `[batch]`.
+        """
+        return pseudo_log_likelihood(self.rbm.parameters, self._checked_vectors(left))
+
+    # --- log Z ---
+
+    def update_log_partition(
+        self,
+        estimate: LogPartitionEstimate | None = None,
+        *,
+        seed=0,
+        num_chains: int = 256,
+        num_temperatures: int = 500,
+    ) -> LogPartitionEstimate:
+        """Measures log Z and stores it, stamped with the step and the weights.
+
+        Args:
+          estimate: an estimate made elsewhere for the present weights; by default `log_partition.exact` where
+            a side has at most 20 units, else annealed importance sampling.
+          seed: of the annealing.
+          num_chains: of the annealing.
+          num_temperatures: of the annealing.
+
+        Returns:
+          The `LogPartitionEstimate`.
+        """
+        if estimate is None:
+            if min(self.rbm.left_units, self.rbm.right_units) <= _EXACT_UNITS:
+                estimate = log_partition_lib.exact(self.rbm)
+            else:
+                estimate = log_partition_lib.annealed_importance_sampling(
+                    self.rbm, num_chains=num_chains, num_temperatures=num_temperatures, seed=seed
+                )
+        self.stored_log_partition.store(estimate, int(self.step.numpy()))
+        return estimate
+
+    @property
+    def log_partition(self) -> LogPartitionEstimate:
+        """The stored estimate of log Z.
+
+        Raises:
+          ValueError: if none is stored, or the weights have changed since it was measured.
+        """
+        estimate = self.stored_log_partition.estimate
+        if not self.stored_log_partition.is_fresh:
+            raise ValueError(
+                f"The stored log Z was measured at step {self.stored_log_partition.step} for other weights; "
+                f"the machine is at step {int(self.step.numpy())}. Call "
+                "`model.update_log_partition(seed=...)`, or pass `log_partition=`"
+            )
+        return estimate
+
+    # --- checks ---
+
+    _value_message = "The data must be binary: other values than 0 and 1 (or NaN) arrived. Binarize it first"
+    _weights_message = "All vectors count the same: `sample_weight` and `class_weight` are not supported"
+
+    def _checked_shape(self, left) -> tf.Tensor:
+        """The vectors in the machine's dtype, after checks of shape and type."""
+        left = tf.convert_to_tensor(left)
+        if not (left.dtype.is_floating or left.dtype.is_integer or left.dtype == tf.bool):
+            raise ValueError(f"The data must be numbers. Received: dtype {left.dtype.name}")
+        if left.shape.rank != 2 or left.shape[1] != self.rbm.left_units:
+            raise ValueError(
+                f"The data must be vectors [batch, {self.rbm.left_units}], a value for each left unit. "
+                f"Received: the shape {tuple(left.shape)}"
+            )
+        return tf.cast(left, self.rbm.coupling.dtype)
+
+    def _checked_vectors(self, left) -> tf.Tensor:
+        """The same, with the values, outside of graphs."""
+        left = self._checked_shape(left)
+        if not _is_binary(left):
+            raise ValueError(f"{self._value_message}. Received: values from {np.min(left)} to {np.max(left)}")
+        return left
+
+    def _checked_batch(self, data) -> tf.Tensor:
+        """The vectors of a batch from `fit` or `evaluate`, with a check of the values in the graph."""
+        left, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if sample_weight is not None:
+            raise ValueError(self._weights_message)
+        left = self._checked_shape(left)
+        with tf.control_dependencies([tf.debugging.Assert(_is_binary(left), [self._value_message], 1)]):
+            return tf.identity(left)
+
+    @contextlib.contextmanager
+    def _value_errors(self, arguments):
+        """Turns the failed check of `_checked_batch` into a `ValueError` without the graph's traceback."""
+        # Without `y` Keras drops them in silence.
+        if any(arguments.get(name) is not None for name in ("sample_weight", "class_weight")):
+            raise ValueError(self._weights_message)
+        try:
+            yield
+        except tf.errors.InvalidArgumentError as error:
+            if self._value_message not in str(error):
+                raise
+            raise ValueError(self._value_message) from error
+
+    # --- saving ---
+
+    def get_config(self):
+        """Returns the configuration, with the machine and the negative phase.
+
+        Raises:
+          ValueError: if the negative phase is no registered Keras layer.
+        """
+        phase = self.negative_phase
+        registered = keras.saving.get_registered_name(type(phase))
+        if keras.saving.get_registered_object(registered) is not type(phase):
+            raise ValueError(
+                "To be saved, the negative phase must be a Keras layer with "
+                f"`@keras.saving.register_keras_serializable`. Received: a {type(phase).__name__}"
+            )
+        return {
+            "name": self.name,
+            "rbm": keras.saving.serialize_keras_object(self.rbm),
+            "negative_phase": {"registered_name": registered, "config": phase.get_config()},
+            "weight_decay": self.weight_decay,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """The inverse of `get_config`."""
+        config = dict(config)
+        rbm = keras.saving.deserialize_keras_object(config.pop("rbm"))
+        phase = config.pop("negative_phase")
+        phase = keras.saving.get_registered_object(phase["registered_name"])(rbm, **phase["config"])
+        return cls(rbm, phase, **config)
+
+
+def _shares(log_weights, samples) -> tf.Tensor:
+    """The weights of `samples [n, left]`, whose sum is 1, `[n]`."""
+    if log_weights is None:
+        return tf.ones_like(samples[:, 0]) / tf.cast(tf.shape(samples)[0], samples.dtype)
+    return tf.stop_gradient(tf.cast(tf.nn.softmax(log_weights), samples.dtype))
+
+
+def _is_binary(values) -> tf.Tensor:
+    """A boolean scalar, false for NaN."""
+    return tf.reduce_all(tf.logical_or(tf.equal(values, 0.0), tf.equal(values, 1.0)))
+
+
+def _mean(values):
+    """The mean over a replica's vectors; 0, not NaN, where a small last batch leaves it without any."""
+    return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype))
+
+
+def _means(*names):
+    return {name: keras.metrics.Mean(name=name) for name in names}
+
+
+def _update_means(means, count, **values):
+    for name, value in values.items():
+        means[name].update_state(value, sample_weight=count)
+    return {name: mean.result() for name, mean in means.items()}
