@@ -41,7 +41,10 @@ _REQUIRED = [
     "matplotlib>=3.11.2",
 ]
 
+_DIMOD = ["dimod>=0.12.23"]  # binary quadratic models, for samplers that take those
+
 _TEST = [
+    *_DIMOD,
     "pytest>=9.2.0",
     "nbformat>=5.11.1",
     "nbclient>=0.11.0",
@@ -52,8 +55,6 @@ _DEV = [
     "ruff>=0.17.6",
     "mypy>=2.4.1",
 ]
-
-_DIMOD = ["dimod>=0.12.22"]  # binary quadratic models, for samplers that take those
 
 setup(
     name="tfdvae",
