@@ -109,7 +109,8 @@ def samples_at(path: TemperedPath, state: TemperingState, slot: int = -1, *, see
     """Every ladder's replica in a slot, `left [ladders, left]`, with `right [ladders, right]` given it."""
     betas = path.inverse_temperatures
     slot %= betas.shape[0]
-    left = tf.boolean_mask(state.left, tf.equal(state.slot, slot))
+    replicas = tf.argmax(tf.equal(state.slot, slot), axis=1)
+    left = tf.gather(state.left, replicas, batch_dims=1)
     _, right_bias, coupling = path.parameters
     (noise,) = unit_noise(left.shape[0], (path.base_right.shape[0],), seed=seed, dtype=left.dtype)
     slope = tf.nn.bias_add(tf.linalg.matmul(left, coupling), right_bias - path.base_right)

@@ -120,7 +120,10 @@ class DiscreteVAE(LatentVariableModel):
         and `kl` likewise, without the annealing factor.
         """
         x = self._checked_batch(data)
-        with tf.control_dependencies([x]):  # a batch that is refused changes nothing
+        # A batch that is refused changes nothing. (On several replicas dependencies would upset the order of
+        # the collective operations of synchronized batch normalization.)
+        on_one = tf.distribute.get_replica_context().num_replicas_in_sync == 1
+        with tf.control_dependencies([x] if on_one else []):
             return self._update(x)
 
     def _update(self, x):
