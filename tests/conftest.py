@@ -42,6 +42,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 # A fixed number of threads, because reductions are bit for bit the same only at one thread count.
@@ -57,3 +58,11 @@ tf.config.set_logical_device_configuration(
 from tfdvae import random  # noqa: E402
 
 random.enable_reproducibility()
+
+
+@pytest.fixture(scope="session")
+def strategy():
+    """Two replicas. One strategy serves a whole process: a second one would number its collective
+    operations from the beginning again, and TensorFlow takes equal numbers for the same operation.
+    """
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

@@ -19,3 +19,13 @@ def bernoulli_kl(logits: tf.Tensor, prior_logits: tf.Tensor) -> tf.Tensor:
     return (
         tf.sigmoid(logits) * (logits - prior_logits) - tf.nn.softplus(logits) + tf.nn.softplus(prior_logits)
     )
+
+
+def is_binary(values: tf.Tensor) -> tf.Tensor:
+    """Whether all values are 0 or 1: a boolean scalar, false for NaN."""
+    return tf.reduce_all(tf.logical_or(tf.equal(values, 0.0), tf.equal(values, 1.0)))
+
+
+def mean_or_zero(values: tf.Tensor) -> tf.Tensor:
+    """The mean; 0, not NaN, where a small last batch leaves a replica without any example."""
+    return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype))

@@ -70,6 +70,13 @@ def fold_in(seed, data) -> Seed:
     return bits([2], seed=key)
 
 
+def replica_seed(seed, counter, *, salt: str) -> Seed:
+    """The seed of (base seed, purpose, counter such as the step, replica of `tf.distribute`)."""
+    context = tf.distribute.get_replica_context()
+    replica = context.replica_id_in_sync_group if context is not None else 0
+    return fold_in(fold_in(split(seed, 1, salt=salt)[0], counter), replica)
+
+
 def integer(seed: int, *, salt: str) -> int:
     """An integer in [0, 2**31) from an integer seed and a purpose, for code that wants Python integers."""
     digest = hashlib.sha256(f"{int(seed)}/{salt}".encode()).digest()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.boltzmann import chi_squared
 from tfdvae.boltzmann import RestrictedBoltzmannMachine
 
 
@@ -25,14 +26,7 @@ class Enumeration(NamedTuple):
         spins = np.concatenate([np.asarray(left), np.asarray(right)], axis=1).astype(int)
         codes = spins @ (1 << np.arange(spins.shape[1])[::-1])
         counts = np.bincount(codes, minlength=len(self.probabilities))
-        expected = len(spins) * self.probabilities
-        # Rare states go together, for the law of the statistic holds for expected counts of 5 and more.
-        rare = expected < 5
-        if rare.any():
-            counts = np.append(counts[~rare], counts[rare].sum())
-            expected = np.append(expected[~rare], expected[rare].sum())
-        statistic = np.sum((counts - expected) ** 2 / expected)
-        return float(tf.math.igammac(np.float64(len(expected) - 1) / 2, np.float64(statistic) / 2))
+        return chi_squared.p_value(counts, len(spins) * self.probabilities)
 
 
 def energy_by_loops(left_bias, right_bias, coupling, left, right):

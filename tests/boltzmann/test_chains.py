@@ -51,10 +51,6 @@ def built_model(num_chains=5):
     return model
 
 
-def mirrored():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 def advance(strategy, model, seed):
     with strategy.scope():
         return model.advance(tf.constant(seed))
@@ -154,8 +150,7 @@ def test_the_machine_is_saved_once(tmp_path):
     assert sum(sizes) == model.count_params()
 
 
-def test_replicas_have_chains_of_their_own():
-    strategy = mirrored()
+def test_replicas_have_chains_of_their_own(strategy):
     with strategy.scope():
         model = built_model()
     start = stored_states(model.chains)
@@ -169,8 +164,7 @@ def test_replicas_have_chains_of_their_own():
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["inside the scope", "outside"])
-def test_every_replica_is_restored_and_continues(inside, tmp_path):
-    strategy = mirrored()
+def test_every_replica_is_restored_and_continues(inside, tmp_path, strategy):
     path = tmp_path / "m.weights.h5"
     with strategy.scope():
         model, other = built_model(), built_model()
@@ -188,8 +182,7 @@ def test_every_replica_is_restored_and_continues(inside, tmp_path):
     assert_same(model, other)
 
 
-def test_fewer_replicas_take_the_first_chains(tmp_path):
-    strategy = mirrored()
+def test_fewer_replicas_take_the_first_chains(tmp_path, strategy):
     with strategy.scope():
         model = built_model()
     advance(strategy, model, [1, 2])
@@ -200,11 +193,10 @@ def test_fewer_replicas_take_the_first_chains(tmp_path):
         np.testing.assert_array_equal(one, two[:1])
 
 
-def test_more_replicas_take_copies_that_part_ways(tmp_path):
+def test_more_replicas_take_copies_that_part_ways(tmp_path, strategy):
     single = built_model()
     single.chains.advance(seed=1)
     single.save_weights(tmp_path / "one.weights.h5")
-    strategy = mirrored()
     with strategy.scope():
         model = built_model()
     model.load_weights(tmp_path / "one.weights.h5")

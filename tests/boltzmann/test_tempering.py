@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.boltzmann import chi_squared
 from tfdvae.boltzmann import RestrictedBoltzmannMachine, tempering
 from tfdvae.boltzmann.tempering import (
     TemperedPath,
@@ -54,13 +55,7 @@ def by_slot(state):
 
 
 def p_value(counts, probabilities):
-    counts, expected = np.asarray(counts, np.float64).ravel(), np.sum(counts) * np.ravel(probabilities)
-    rare = expected < 5
-    if rare.any():
-        counts = np.append(counts[~rare], counts[rare].sum())
-        expected = np.append(expected[~rare], expected[rare].sum())
-    statistic = np.sum((counts - expected) ** 2 / expected)
-    return float(tf.math.igammac(np.float64(len(expected) - 1) / 2, np.float64(statistic) / 2))
+    return chi_squared.p_value(counts, np.sum(counts) * np.asarray(probabilities))
 
 
 def ladder_p_value(path, state):

@@ -419,11 +419,6 @@ def test_a_negative_phase_that_cannot_be_saved_says_so(make_machine):
 # --- replicas ---
 
 
-@pytest.fixture(scope="module")
-def strategy():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 def replicas(variable):
     strategy = variable.value.distribute_strategy
     return [value.numpy() for value in strategy.experimental_local_results(variable.value)]

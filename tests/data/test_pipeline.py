@@ -201,9 +201,8 @@ def test_num_examples(numbered_mnist):
     assert data.num_examples("digits", "train") == 1_297
 
 
-def test_batches_are_shared_out_to_replicas():
+def test_batches_are_shared_out_to_replicas(strategy):
     dataset = data.load("digits", "train", 10, binarization="dynamic", num_epochs=None)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     iterator = iter(strategy.experimental_distribute_dataset(dataset))
     for expected in arrays(dataset, 3):
         parts = strategy.experimental_local_results(next(iterator))

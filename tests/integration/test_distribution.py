@@ -20,11 +20,6 @@ def batches(x, batch_size):
     return tf.data.Dataset.from_tensor_slices(x).batch(batch_size)
 
 
-@pytest.fixture(scope="module")
-def strategy():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-
 def make(strategy, optimizer, seed=0, network=(5,)):
     with strategy.scope():
         keras.utils.set_random_seed(seed)

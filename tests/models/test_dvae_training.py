@@ -240,7 +240,7 @@ def test_groups_have_optimizers_of_their_own():
     np.testing.assert_allclose(every["prior"], 0.1 * both["prior"], rtol=1e-3)
 
 
-def test_compile_checks_its_arguments():
+def test_compile_checks_its_arguments(strategy):
     model = build()
     with pytest.raises(
         ValueError, match=r"names the groups \['encoder'\], but the model has \['networks', 'prior'\]"
@@ -250,7 +250,6 @@ def test_compile_checks_its_arguments():
         build("normal").compile("sgd", group_optimizers={"prior": "sgd"})
     with pytest.raises(ValueError, match=r"bring their own objective. Received: loss='mse'"):
         model.compile("sgd", loss="mse")
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with (
         strategy.scope(),
         pytest.raises(

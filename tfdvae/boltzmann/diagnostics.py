@@ -14,7 +14,7 @@ import tensorflow_probability as tfp
 from tfdvae import random
 from tfdvae._validation import finite, positive_integer
 from tfdvae.boltzmann.gibbs import GibbsState, gibbs_sweep, split_seeds
-from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine
+from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine, finite_parameters
 
 SATURATED_LOGIT = 6.0  # a unit beyond it flips less than once in 400 sweeps
 MAX_R_HAT = 1.2
@@ -195,7 +195,7 @@ def weight_statistics(rbm: RestrictedBoltzmannMachine, state: GibbsState | None 
     Raises:
       ValueError: if a weight is NaN or infinite, or the state does not fit.
     """
-    left_bias, right_bias, coupling = (np.asarray(w, np.float64) for w in _finite_parameters(rbm))
+    left_bias, right_bias, coupling = (np.asarray(w, np.float64) for w in finite_parameters(rbm))
     place = np.unravel_index(np.argmax(np.abs(coupling)), coupling.shape)
     saturated = (None, None)
     if state is not None:
@@ -266,7 +266,7 @@ def chain_health(
     num_sweeps = positive_integer("num_sweeps", num_sweeps)
     if num_sweeps < 10:
         raise ValueError(f"`num_sweeps` must be at least 10 to see a correlation. Received: {num_sweeps}")
-    parameters, state = _finite_parameters(rbm), _checked_state(rbm, state)
+    parameters, state = finite_parameters(rbm), _checked_state(rbm, state)
     energies, flip_rate = _probe(parameters, state, tf.constant(num_sweeps), random.as_seed(seed))
     energies, flip_rate = energies.numpy(), float(flip_rate)
     health = {
@@ -320,12 +320,6 @@ def _probe(parameters: RBMParameters, state: GibbsState, num_sweeps, seed):
     start = (0, state.left, tf.TensorArray(tf.float32, num_sweeps), tf.constant(0.0))
     _, _, energies, flips = tf.while_loop(lambda t, *_: t < num_sweeps, body, start)
     return energies.stack(), flips / tf.cast(num_sweeps, tf.float32)
-
-
-def _finite_parameters(rbm):
-    for name, values in rbm.parameters._asdict().items():
-        finite(name, values.numpy())
-    return rbm.parameters
 
 
 def _checked_state(rbm, state):

@@ -132,3 +132,15 @@ class RestrictedBoltzmannMachine(keras.layers.Layer):
             "right_units": self.right_units,
             "coupling_initializer": keras.initializers.serialize(self.coupling_initializer),
         }
+
+
+def finite_parameters(rbm: RestrictedBoltzmannMachine) -> RBMParameters:
+    """The machine's weights as eager tensors.
+
+    Raises:
+      ValueError: if a weight is NaN or infinite.
+    """
+    parameters = rbm.parameters
+    for name, values in parameters._asdict().items():
+        finite(name, values.numpy())
+    return parameters

@@ -6,16 +6,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdvae import random
-from tfdvae._validation import finite
-from tfdvae.boltzmann import log_partition as log_partition_lib
+from tfdvae import numerics, random
+from tfdvae._validation import finite, one_step_per_execution_on_replicas
 from tfdvae.boltzmann.chains import ContrastiveDivergence, PersistentChains, TemperedChains
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate, StoredLogPartition
+from tfdvae.boltzmann.log_partition.estimate import checked_estimate
 from tfdvae.boltzmann.pseudo_likelihood import pseudo_log_likelihood, stochastic_pseudo_log_likelihood
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine
 
 NEGATIVE_PHASES = ("pcd", "cd", "tempered")
-_EXACT_UNITS = 20  # a side that is enumerated in well under a second
 _MEAN_MARGIN = 1e-3  # a unit that is always off starts with a bias of -6.9, not of minus infinity
 
 
@@ -151,12 +150,7 @@ class RBMTrainer(keras.Model):
         """
         if kwargs.get("loss") is not None:
             raise ValueError("The trainer brings its own objective. Received: loss=" + repr(kwargs["loss"]))
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if replicas > 1 and kwargs.get("steps_per_execution", 1) > 1:
-            raise ValueError(
-                f"On several replicas (here {replicas}) `steps_per_execution` must be 1: with more, `fit` of "
-                f"Keras 3.15 fails. Received: steps_per_execution={kwargs['steps_per_execution']}"
-            )
+        one_step_per_execution_on_replicas(kwargs.get("steps_per_execution", 1))
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         self.optimizer.build(self.trainable_variables)
 
@@ -197,32 +191,33 @@ class RBMTrainer(keras.Model):
                 objective += decay / num_replicas  # replicas' gradients are summed
         pseudo = stochastic_pseudo_log_likelihood(self.rbm.parameters, left, seed=seed_units)
         data_energy, sample_energy = tf.split(free_energy, [tf.shape(left)[0], tf.shape(negative)[0]])
-        gap = tf.reduce_sum(shares * sample_energy) - _mean(data_energy)
+        gap = tf.reduce_sum(shares * sample_energy) - numerics.mean_or_zero(data_energy)
         variables = self.trainable_variables
         gradients = tape.gradient(objective, variables)
         with tf.control_dependencies([pseudo]):  # measured before the weights change
             self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self.step.assign_add(1)
         return _update_means(
-            self._training_means, size, pseudo_log_likelihood=_mean(pseudo), free_energy_gap=gap
+            self._training_means,
+            size,
+            pseudo_log_likelihood=numerics.mean_or_zero(pseudo),
+            free_energy_gap=gap,
         )
 
     def _replica_seed(self, counter, salt):
-        """The seed of (base seed, purpose, step, replica)."""
-        context = tf.distribute.get_replica_context()
-        replica = context.replica_id_in_sync_group if context is not None else 0
-        seed = random.fold_in(random.split(self.seed, 1, salt=salt)[0], counter)
-        return random.fold_in(seed, replica)
+        return random.replica_seed(self.seed, counter, salt=salt)
 
     def test_step(self, data):
         """Mean log-likelihood, with the stored log Z, and pseudo-log-likelihood of a batch."""
         left = self._checked_batch(data)
-        log_likelihood = -_mean(self.rbm.free_energy(left)) - self.stored_log_partition.value_tensor
+        log_likelihood = (
+            -numerics.mean_or_zero(self.rbm.free_energy(left)) - self.stored_log_partition.value_tensor
+        )
         return _update_means(
             self._test_means,
             tf.shape(left)[0],
             log_likelihood=log_likelihood,
-            pseudo_log_likelihood=_mean(pseudo_log_likelihood(self.rbm.parameters, left)),
+            pseudo_log_likelihood=numerics.mean_or_zero(pseudo_log_likelihood(self.rbm.parameters, left)),
         )
 
     @property
@@ -285,17 +280,7 @@ class RBMTrainer(keras.Model):
             on other weights.
         """
         left = self._checked_vectors(left)
-        estimate = self.log_partition if log_partition is None else log_partition
-        if not isinstance(estimate, LogPartitionEstimate):
-            raise ValueError(
-                f"`log_partition` must be a `LogPartitionEstimate`. Received: {type(estimate).__name__} "
-                f"{estimate!r}"
-            )
-        if not np.isfinite(estimate.value):
-            raise ValueError(
-                f"`log_partition` has no finite value: {estimate.diagnostics.get('failure')}. Received: "
-                f"value={estimate.value}"
-            )
+        estimate = self.log_partition if log_partition is None else checked_estimate(log_partition)
         return tf.cast(-tf.cast(self.rbm.free_energy(left), tf.float64) - estimate.value, tf.float32)
 
     def pseudo_log_likelihood(self, left) -> tf.Tensor:
@@ -333,14 +318,12 @@ class RBMTrainer(keras.Model):
         Returns:
           The `LogPartitionEstimate`.
         """
+        step = int(self.step.numpy())
         if estimate is None:
-            if min(self.rbm.left_units, self.rbm.right_units) <= _EXACT_UNITS:
-                estimate = log_partition_lib.exact(self.rbm)
-            else:
-                estimate = log_partition_lib.annealed_importance_sampling(
-                    self.rbm, num_chains=num_chains, num_temperatures=num_temperatures, seed=seed
-                )
-        self.stored_log_partition.store(estimate, int(self.step.numpy()))
+            return self.stored_log_partition.measure(
+                step, seed=seed, num_chains=num_chains, num_temperatures=num_temperatures
+            )
+        self.stored_log_partition.store(estimate, step)
         return estimate
 
     @property
@@ -379,7 +362,7 @@ class RBMTrainer(keras.Model):
     def _checked_vectors(self, left) -> tf.Tensor:
         """The same, with the values, outside of graphs."""
         left = self._checked_shape(left)
-        if not _is_binary(left):
+        if not numerics.is_binary(left):
             raise ValueError(f"{self._value_message}. Received: values from {np.min(left)} to {np.max(left)}")
         return left
 
@@ -389,7 +372,9 @@ class RBMTrainer(keras.Model):
         if sample_weight is not None:
             raise ValueError(self._weights_message)
         left = self._checked_shape(left)
-        with tf.control_dependencies([tf.debugging.Assert(_is_binary(left), [self._value_message], 1)]):
+        with tf.control_dependencies(
+            [tf.debugging.Assert(numerics.is_binary(left), [self._value_message], 1)]
+        ):
             return tf.identity(left)
 
     @contextlib.contextmanager
@@ -443,16 +428,6 @@ def _shares(log_weights, samples) -> tf.Tensor:
     if log_weights is None:
         return tf.ones_like(samples[:, 0]) / tf.cast(tf.shape(samples)[0], samples.dtype)
     return tf.stop_gradient(tf.cast(tf.nn.softmax(log_weights), samples.dtype))
-
-
-def _is_binary(values) -> tf.Tensor:
-    """A boolean scalar, false for NaN."""
-    return tf.reduce_all(tf.logical_or(tf.equal(values, 0.0), tf.equal(values, 1.0)))
-
-
-def _mean(values):
-    """The mean over a replica's vectors; 0, not NaN, where a small last batch leaves it without any."""
-    return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype))
 
 
 def _means(*names):

@@ -3,8 +3,7 @@
 from tfdvae import random
 from tfdvae.boltzmann import RestrictedBoltzmannMachine, log_partition
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate
-
-_EXACT_UNITS = 20  # a side that is enumerated in well under a second
+from tfdvae.boltzmann.log_partition.exact import is_quick
 
 
 def measure_log_partition(
@@ -37,7 +36,7 @@ def measure_log_partition(
     Raises:
       ValueError: if a number is not a positive integer, or a weight is not finite.
     """
-    if min(rbm.left_units, rbm.right_units) <= _EXACT_UNITS:
+    if is_quick(rbm):
         return log_partition.exact(rbm)
     seed_tempering, seed_bracket = random.split(seed, salt="measure_log_partition")
     tempering = log_partition.parallel_tempering(

@@ -9,7 +9,8 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from tfdvae import random
+from tfdvae import numerics, random
+from tfdvae._validation import one_step_per_execution_on_replicas
 from tfdvae.boltzmann.chains import log_partition_surrogate
 from tfdvae.models.likelihood import LatentVariableModel
 from tfdvae.objectives import schedules
@@ -57,12 +58,7 @@ class DiscreteVAE(LatentVariableModel):
         """
         if kwargs.get("loss") is not None:
             raise ValueError("The models bring their own objective. Received: loss=" + repr(kwargs["loss"]))
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if replicas > 1 and kwargs.get("steps_per_execution", 1) > 1:
-            raise ValueError(
-                f"On several replicas (here {replicas}) `steps_per_execution` must be 1: with more, `fit` of "
-                f"Keras 3.15 fails. Received: steps_per_execution={kwargs['steps_per_execution']}"
-            )
+        one_step_per_execution_on_replicas(kwargs.get("steps_per_execution", 1))
         group_optimizers = {k: keras.optimizers.get(v) for k, v in (group_optimizers or {}).items()}
         groups = self.parameter_groups()
         unknown = sorted(set(group_optimizers) - {name for name, variables in groups.items() if variables})
@@ -106,11 +102,7 @@ class DiscreteVAE(LatentVariableModel):
         return list(self._metric_means.values())
 
     def _replica_seed(self, counter, salt):
-        """The seed of (base seed, purpose, step, replica)."""
-        context = tf.distribute.get_replica_context()
-        replica = context.replica_id_in_sync_group if context is not None else 0
-        seed = random.fold_in(random.split(self.seed, 1, salt=salt)[0], counter)
-        return random.fold_in(seed, replica)
+        return random.replica_seed(self.seed, counter, salt=salt)
 
     def train_step(self, data):
         """One update: advance the negative phase, then a step on the annealed bound.
@@ -120,10 +112,7 @@ class DiscreteVAE(LatentVariableModel):
         and `kl` likewise, without the annealing factor.
         """
         x = self._checked_batch(data)
-        # A batch that is refused changes nothing. (On several replicas dependencies would upset the order of
-        # the collective operations of synchronized batch normalization.)
-        on_one = tf.distribute.get_replica_context().num_replicas_in_sync == 1
-        with tf.control_dependencies([x] if on_one else []):
+        with tf.control_dependencies([x]):  # a batch that is refused changes nothing
             return self._update(x)
 
     def _update(self, x):
@@ -142,7 +131,7 @@ class DiscreteVAE(LatentVariableModel):
 
         def objective():
             terms = self.latent_terms(x, seed=seed_bound, limit="smoothed", training=True)
-            reconstruction, kl = _mean(terms.reconstruction), _mean(terms.kl)
+            reconstruction, kl = numerics.mean_or_zero(terms.reconstruction), numerics.mean_or_zero(terms.kl)
             decay = tf.add_n(self.losses) if self.losses else tf.constant(0.0)
             surrogate = share * (kl_factor * kl - reconstruction) + decay
             if samples is not None:
@@ -174,7 +163,7 @@ class DiscreteVAE(LatentVariableModel):
         terms = self.latent_terms(
             x, seed=self._replica_seed(counter, "test_step"), limit="binary", training=False
         )
-        reconstruction, kl = _mean(terms.reconstruction), _mean(terms.kl)
+        reconstruction, kl = numerics.mean_or_zero(terms.reconstruction), numerics.mean_or_zero(terms.kl)
         kl += self._logged_log_partition()
         return self._update_metrics(
             tf.shape(x)[0],
@@ -257,8 +246,3 @@ def _terms_and_gradients(objective, variables, pairwise):
         return terms, tf.gradients(scalar, [v.value for v in variables], aggregation_method=method)
 
     return graph()
-
-
-def _mean(values):
-    """The mean over a replica's images; 0, not NaN, where a small last batch leaves it without any."""
-    return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype))

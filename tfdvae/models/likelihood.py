@@ -10,14 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdvae import random
+from tfdvae import numerics, random
 from tfdvae._validation import positive_integer
-from tfdvae.boltzmann import log_partition as log_partition_lib
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate, StoredLogPartition
+from tfdvae.boltzmann.log_partition.estimate import checked_estimate
 from tfdvae.objectives import ImportanceAccumulator
 
 LIMITS = ("binary", "smoothed")
-_EXACT_UNITS = 20  # a side that is enumerated in well under a second
 
 
 class ElboTerms(NamedTuple):
@@ -115,14 +114,12 @@ class LatentVariableModel(keras.Model):
         """
         if self.rbm is None:
             raise ValueError(f"The prior of {self.name!r} is normalized: it has no log Z to measure")
+        step = int(self.step.numpy())
         if estimate is None:
-            if min(self.rbm.left_units, self.rbm.right_units) <= _EXACT_UNITS:
-                estimate = log_partition_lib.exact(self.rbm)
-            else:
-                estimate = log_partition_lib.annealed_importance_sampling(
-                    self.rbm, num_chains=num_chains, num_temperatures=num_temperatures, seed=seed
-                )
-        self.stored_log_partition.store(estimate, int(self.step.numpy()))
+            return self.stored_log_partition.measure(
+                step, seed=seed, num_chains=num_chains, num_temperatures=num_temperatures
+            )
+        self.stored_log_partition.store(estimate, step)
         return estimate
 
     @property
@@ -152,16 +149,7 @@ class LatentVariableModel(keras.Model):
         """
         if log_partition is None:
             return self.log_partition
-        if not isinstance(log_partition, LogPartitionEstimate):
-            raise ValueError(
-                f"`log_partition` must be a `LogPartitionEstimate`. Received: {type(log_partition).__name__} "
-                f"{log_partition!r}"
-            )
-        if not np.isfinite(log_partition.value):
-            raise ValueError(
-                f"`log_partition` has no finite value: {log_partition.failure}. Received: "
-                f"value={log_partition.value}"
-            )
+        log_partition = checked_estimate(log_partition)
         if self.rbm is None and log_partition.value != 0.0:
             raise ValueError(
                 f"The prior of {self.name!r} is normalized: its log Z is 0. Received: "
@@ -251,7 +239,7 @@ class LatentVariableModel(keras.Model):
 
     def pixels_are_valid(self, x) -> tf.Tensor:
         """Whether the likelihood is defined on all pixels: a boolean scalar, false for NaN."""
-        return tf.reduce_all(tf.logical_or(tf.equal(x, 0.0), tf.equal(x, 1.0)))
+        return numerics.is_binary(x)
 
     def get_config(self):
         """Returns the configuration."""

@@ -9,11 +9,11 @@ from tfdvae import random
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.gibbs import GibbsState
 from tfdvae.boltzmann.log_partition.annealing import annealed_importance_sampling
-from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate, finite_parameters
+from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate
 from tfdvae.boltzmann.log_partition.path import base_biases
 from tfdvae.boltzmann.log_partition.reverse_annealing import reverse_annealing
 from tfdvae.boltzmann.log_partition.schedules import inverse_temperatures
-from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine
+from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine, finite_parameters
 
 _MIN_EFFECTIVE_SAMPLES = 50
 _STANDARD_ERRORS = 3  # more than these between two estimates are a contradiction

@@ -6,9 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfdvae._validation import finite
-from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine
-
 
 @dataclasses.dataclass(frozen=True)
 class LogPartitionEstimate:
@@ -65,13 +62,20 @@ def log_mean_exp(log_weights: np.ndarray) -> LogMean:
     )
 
 
-def finite_parameters(rbm: RestrictedBoltzmannMachine) -> RBMParameters:
-    """The machine's weights as eager tensors.
+def checked_estimate(log_partition) -> LogPartitionEstimate:
+    """Returns an estimate that a caller hands in as `log_partition`.
 
     Raises:
-      ValueError: if a weight is NaN or infinite, for log Z has no value then.
+      ValueError: if it is no `LogPartitionEstimate`, or its value is not finite (a bracket that failed).
     """
-    parameters = rbm.parameters
-    for name, values in parameters._asdict().items():
-        finite(name, values.numpy())
-    return parameters
+    if not isinstance(log_partition, LogPartitionEstimate):
+        raise ValueError(
+            f"`log_partition` must be a `LogPartitionEstimate`. Received: {type(log_partition).__name__} "
+            f"{log_partition!r}"
+        )
+    if not np.isfinite(log_partition.value):
+        raise ValueError(
+            f"`log_partition` has no finite value: {log_partition.failure}. Received: "
+            f"value={log_partition.value}"
+        )
+    return log_partition

@@ -8,10 +8,11 @@ import tensorflow as tf
 from tfdvae import random
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.gibbs import GibbsState
-from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate, finite_parameters
-from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine
+from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate
+from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine, finite_parameters
 
 MAX_UNITS = 25
+_QUICK_UNITS = 20
 _BLOCK_ELEMENTS = 2**18  # elements of one block of logits: 2 MB of float64, which stays in the cache
 _MAX_BLOCK_BITS = 20  # at most 2**20 blocks, of which one number each is kept
 
@@ -26,6 +27,11 @@ class _Sides(NamedTuple):
     other_bias: tf.Tensor
     coupling: tf.Tensor
     block_bits: tf.Tensor
+
+
+def is_quick(rbm: RestrictedBoltzmannMachine) -> bool:
+    """Whether a side has at most 20 units, so that it is enumerated in well under a second."""
+    return min(rbm.left_units, rbm.right_units) <= _QUICK_UNITS
 
 
 def exact(rbm: RestrictedBoltzmannMachine) -> LogPartitionEstimate:

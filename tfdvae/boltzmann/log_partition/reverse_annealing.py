@@ -8,11 +8,11 @@ import tensorflow as tf
 from tfdvae import random
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.gibbs import GibbsState
-from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate, finite_parameters, log_mean_exp
+from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate, log_mean_exp
 from tfdvae.boltzmann.log_partition.exact import MAX_UNITS, exact_samples
 from tfdvae.boltzmann.log_partition.path import base_biases, base_log_partition, walk
 from tfdvae.boltzmann.log_partition.schedules import inverse_temperatures
-from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine
+from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine, finite_parameters
 
 _DEFAULT_CHAINS = 100
 

@@ -6,7 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfdvae.boltzmann.log_partition.annealing import annealed_importance_sampling
 from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate
+from tfdvae.boltzmann.log_partition.exact import exact, is_quick
 
 
 class StoredLogPartition(keras.layers.Layer):
@@ -45,6 +47,18 @@ class StoredLogPartition(keras.layers.Layer):
         fields = (estimate.value, estimate.standard_error, estimate.lower, estimate.upper)
         self._fields.assign([np.nan if v is None else v for v in fields])
         self._stamp.assign([step, self._fingerprint()])
+
+    def measure(self, step: int, *, seed, num_chains: int, num_temperatures: int) -> LogPartitionEstimate:
+        """Stores and returns log Z: exact where that is quick, else by annealed importance sampling."""
+        rbm = self._machine()
+        if is_quick(rbm):
+            estimate = exact(rbm)
+        else:
+            estimate = annealed_importance_sampling(
+                rbm, num_chains=num_chains, num_temperatures=num_temperatures, seed=seed
+            )
+        self.store(estimate, step)
+        return estimate
 
     def _fingerprint(self) -> int:
         digest = hashlib.sha256()

@@ -15,9 +15,9 @@ from tfdvae.boltzmann.diagnostics import (
     swap_acceptance,
 )
 from tfdvae.boltzmann.gibbs import GibbsState
-from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate, finite_parameters
+from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate
 from tfdvae.boltzmann.log_partition.path import base_biases, base_log_partition
-from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine
+from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine, finite_parameters
 from tfdvae.boltzmann.tempering import (
     TemperedPath,
     TemperingState,
