@@ -3,19 +3,39 @@
 import numpy as np
 import pytest
 
-from tfdvae.boltzmann import plots
+from tfdvae.boltzmann import log_partition, plots
 
 
-def test_plot_of_an_annealing_path(tmp_path):
-    increments = np.random.default_rng(0).normal(size=(5, 30))
-    betas = np.linspace(0, 1, 6) ** 2
-    figure = plots.plot_annealing_path(betas, increments)
-    slopes, variance = figure.axes
-    np.testing.assert_allclose(slopes.patches[0].get_data().values, increments.mean(1) / np.diff(betas))
-    np.testing.assert_allclose(variance.lines[0].get_ydata()[-1], np.var(increments.sum(0)))
+def slope_of_log_z(machine, beta):
+    """d log Z / d beta = E_beta[-E] of a path that scales all parameters, by enumeration."""
+    left_bias, right_bias, coupling = (w.astype(float) for w in machine.get_weights())
+    left, right = (np.array(list(np.ndindex(*[2] * n))) for n in coupling.shape)
+    minus_energy = (left @ left_bias)[:, None] + right @ right_bias + left @ coupling @ right.T
+    weights = np.exp(beta * minus_energy)
+    return np.sum(weights * minus_energy) / np.sum(weights)
+
+
+@pytest.mark.parametrize("estimator", ["annealed_importance_sampling", "reverse_annealing"])
+def test_plot_of_an_annealing_path(estimator, make_machine, tmp_path):
+    machine, num_chains = make_machine(5, 4, 1.0), 2000
+    schedule = np.linspace(0, 1, 51) ** 1.5
+    estimate = getattr(log_partition, estimator)(
+        machine, num_chains=num_chains, num_temperatures=50, seed=0, schedule=schedule, base="zero"
+    )
+    figure = plots.plot_annealing_path(estimate.diagnostics)
+    slope, variance = figure.axes
+    steps, line = slope.patches[0].get_data(), variance.lines[0].get_xydata()
+    np.testing.assert_allclose(steps.edges, schedule)
+    middle = (schedule[1:] + schedule[:-1]) / 2
+    want = [slope_of_log_z(machine, beta) for beta in middle]
+    # sd(-E) is below 2 nats; 5.5 standard errors, and the bias of the finite step.
+    np.testing.assert_allclose(steps.values, want, atol=5.5 * 2 / np.sqrt(num_chains) + 0.05)
+    assert np.ptp(want) > 1
+    # The last point of the walk is the variance of the weights.
+    last = line[0] if estimator == "reverse_annealing" else line[-1]
+    assert last[0] == (0 if estimator == "reverse_annealing" else 1)
+    np.testing.assert_allclose(last[1], np.var(estimate.diagnostics["log_weights"]))
     figure.savefig(tmp_path / "path.png")
-    with pytest.raises(ValueError, match=r"increments \[steps, chains\]. Received: \(6,\), \(4, 30\)"):
-        plots.plot_annealing_path(betas, increments[:4])
 
 
 def test_plot_of_a_tempering_ladder(tmp_path):

@@ -11,33 +11,32 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def plot_annealing_path(inverse_temperatures, increments) -> Figure:
+def plot_annealing_path(diagnostics: Mapping[str, Any]) -> Figure:
     """Where along an annealing path the log weights grow, and where their variance comes from.
 
     Args:
-      inverse_temperatures: `[steps + 1]`, increasing.
-      increments: change of every chain's log weight at each step, `[steps, chains]`, in nats.
+      diagnostics: those of an estimate by `log_partition.annealed_importance_sampling` or
+        `log_partition.reverse_annealing`.
 
     Returns:
-      A figure with two plots against beta: the slope of the mean log weight, an estimate of d log Z / d beta,
-      and the variance of the log weights that the path has collected so far.
-
-    Raises:
-      ValueError: if the shapes do not agree.
+      A figure with two plots against beta: the slope of the mean log weight, in nats, an estimate of
+      d log Z / d beta; and the variance of the log weights that the walk has collected so far, from the left
+      for a walk up, from the right for one down.
     """
     from matplotlib.figure import Figure
 
-    betas, increments = np.asarray(inverse_temperatures, np.float64), np.asarray(increments, np.float64)
-    if increments.ndim != 2 or betas.shape != (len(increments) + 1,):
-        raise ValueError(
-            "The shapes must be inverse_temperatures [steps + 1], increments [steps, chains]. Received: "
-            f"{betas.shape}, {increments.shape}"
-        )
+    betas, down = diagnostics["inverse_temperatures"], diagnostics["method"] == "reverse_annealing"
+    changes, variances = (
+        np.diff(diagnostics["log_weights_means"], prepend=0),
+        diagnostics["log_weights_variances"],
+    )
+    if down:
+        changes, variances = changes[::-1], variances[::-1]
     figure = Figure(figsize=(9, 3.5), layout="constrained")
-    slopes, variance = figure.subplots(1, 2)
-    slopes.stairs(np.mean(increments, axis=1) / np.diff(betas), betas, baseline=None)
-    slopes.set(xlabel="inverse temperature", ylabel="slope of the log weight (nats)")
-    variance.plot(betas[1:], np.var(np.cumsum(increments, axis=0), axis=1))
+    slope, variance = figure.subplots(1, 2)
+    slope.stairs(changes / np.diff(betas), betas, baseline=None)
+    slope.set(xlabel="inverse temperature", ylabel="slope of the log weight (nats)")
+    variance.plot(betas[:-1] if down else betas[1:], variances)
     variance.set(xlabel="inverse temperature", ylabel="variance of the log weight", ylim=(0, None))
     return figure
 

@@ -51,8 +51,10 @@ def annealed_importance_sampling(
       The estimate, in nats: `value = lower = log Z_base + log(mean(w))`, `standard_error` =
       sd(w) / (mean(w) sqrt(num_chains)) (delta method; infinite with one chain), `upper = None`. The
       diagnostics hold `num_chains`, `num_temperatures`, `effective_sample_size` = sum(w)^2 / sum(w^2),
-      `log_weights` (float64, `[num_chains]`, with log Z_base), `log_weights_variance` and
-      `inverse_temperatures` (float64, `[num_temperatures + 1]`).
+      `log_weights` (float64, `[num_chains]`, with log Z_base), `log_weights_variance`,
+      `inverse_temperatures` (float64, `[num_temperatures + 1]`), and what `plots.plot_annealing_path` shows:
+      `log_weights_means` and `log_weights_variances` over the chains after every step, without log Z_base
+      (float64, `[num_temperatures]`).
 
     Raises:
       ValueError: if a number is not a positive integer, a weight is not finite, or `base` or `schedule` does
@@ -66,8 +68,8 @@ def annealed_importance_sampling(
     seed_start, seed_path = random.split(seed, salt="annealed_importance_sampling")
 
     left = base_samples(base, num_chains, seed=seed_start)
-    log_weights = walk(parameters, base, left, betas, seed=seed_path).log_weights.numpy()
-    log_weights += base_log_partition(base)
+    up = walk(parameters, base, left, betas, seed=seed_path)
+    log_weights = up.log_weights.numpy() + base_log_partition(base)
     mean = log_mean_exp(log_weights)
     return LogPartitionEstimate(
         value=mean.value,
@@ -82,5 +84,7 @@ def annealed_importance_sampling(
             "log_weights": log_weights,
             "log_weights_variance": float(np.var(log_weights, ddof=1)) if num_chains > 1 else math.nan,
             "inverse_temperatures": betas,
+            "log_weights_means": up.means.numpy(),
+            "log_weights_variances": up.variances.numpy(),
         },
     )

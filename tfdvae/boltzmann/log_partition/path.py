@@ -18,7 +18,7 @@ import tensorflow as tf
 from tfdvae import random
 from tfdvae._validation import finite
 from tfdvae.boltzmann.gibbs import draw_units, halve_chains, join_chains, split_seeds, unit_noise
-from tfdvae.boltzmann.rbm import RBMParameters
+from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine
 
 
 class BaseBiases(NamedTuple):
@@ -29,10 +29,19 @@ class BaseBiases(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """`left [chains, left]` after the last sweep and `log_weights [chains]`, float64."""
+    """Where chains arrived, and the weights that they collected, in float64.
+
+    Attributes:
+      left: the chains after the last sweep, `[chains, left]`.
+      log_weights: the logarithms of the weights, `[chains]`.
+      means: mean of the log weights so far, over the chains, after every step, `[steps]`.
+      variances: the variance of the same, `[steps]`.
+    """
 
     left: tf.Tensor
     log_weights: tf.Tensor
+    means: tf.Tensor
+    variances: tf.Tensor
 
 
 def base_from_data_means(left_means, right_units: int, *, margin: float = 0.02) -> BaseBiases:
@@ -125,6 +134,26 @@ def base_samples(base: BaseBiases, num_chains: int, *, seed) -> tf.Tensor:
     return draw_units(tf.broadcast_to(base.left, noise.shape), noise)
 
 
+def binary_states(name: str, left, rbm: RestrictedBoltzmannMachine) -> tf.Tensor:
+    """Returns left states from which chains are to start, `[chains, left]`, in the machine's dtype.
+
+    Raises:
+      ValueError: if the shape is another, there are none, or a unit is not 0 or 1.
+    """
+    left = np.asarray(left)
+    if left.ndim != 2 or left.shape[1] != rbm.left_units or len(left) == 0:
+        raise ValueError(
+            f"`{name}` must hold left states of the shape [chains, {rbm.left_units}], at least one. "
+            f"Received: {left.shape}"
+        )
+    if not np.all((left == 0) | (left == 1)):
+        raise ValueError(
+            f"`{name}` must be binary, 0 or 1. Received other values, such as "
+            f"{left[(left != 0) & (left != 1)][0]}"
+        )
+    return tf.constant(left, rbm.coupling.dtype)
+
+
 def walk(parameters: RBMParameters, base: BaseBiases, left: tf.Tensor, betas: np.ndarray, *, seed) -> Walk:
     """Takes chains along `betas`, up or down: at each step a weight, then a sweep at the new temperature.
 
@@ -136,11 +165,14 @@ def walk(parameters: RBMParameters, base: BaseBiases, left: tf.Tensor, betas: np
       seed: the seed.
 
     Returns:
-      The chains, and log prod_k f_{k+1}(left_k) / f_k(left_k), where left_k is the state before step k.
+      The chains, and log prod_k f_{k+1}(left_k) / f_k(left_k), where left_k is the state before step k,
+      with its progress.
     """
     seed = random.as_seed(seed)
-    lefts, log_weights = call_for_any_length(_walk, parameters, base, halve_chains(left), betas, seed=seed)
-    return Walk(join_chains(lefts), join_chains(log_weights))
+    lefts, log_weights, moments = call_for_any_length(
+        _walk, parameters, base, halve_chains(left), betas, seed=seed
+    )
+    return Walk(join_chains(lefts), join_chains(log_weights), moments[:, 0], moments[:, 1])
 
 
 def walk_step(parameters: RBMParameters, base: BaseBiases, left, old_beta, beta, *, seed):
@@ -175,15 +207,19 @@ def _walk(parameters, base, lefts, betas, seed):
     num_steps = tf.size(betas) - 1
     seeds = split_seeds(seed, num_steps, len(lefts))
 
-    def body(k, lefts, log_weights):
+    def body(k, lefts, log_weights, moments):
         parts = [
             walk_step(parameters, base, left, betas[k], betas[k + 1], seed=seeds[k, p])
             for p, left in enumerate(lefts)
         ]
         lefts, changes = zip(*parts, strict=True)
         log_weights = tuple(w + tf.cast(c, tf.float64) for w, c in zip(log_weights, changes, strict=True))
-        return k + 1, lefts, log_weights
+        moments = moments.write(k, tf.stack(tf.nn.moments(join_chains(log_weights), axes=[0])))
+        return k + 1, lefts, log_weights, moments
 
     log_weights = tuple(tf.zeros([left.shape[0]], tf.float64) for left in lefts)
-    _, lefts, log_weights = tf.while_loop(lambda k, *_: k < num_steps, body, (0, lefts, log_weights))
-    return lefts, log_weights
+    moments = tf.TensorArray(tf.float64, num_steps, element_shape=[2])
+    _, lefts, log_weights, moments = tf.while_loop(
+        lambda k, *_: k < num_steps, body, (0, lefts, log_weights, moments)
+    )
+    return lefts, log_weights, moments.stack()

@@ -10,7 +10,7 @@ from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.gibbs import GibbsState
 from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate, log_mean_exp
 from tfdvae.boltzmann.log_partition.exact import MAX_UNITS, exact_samples
-from tfdvae.boltzmann.log_partition.path import base_biases, base_log_partition, walk
+from tfdvae.boltzmann.log_partition.path import base_biases, base_log_partition, binary_states, walk
 from tfdvae.boltzmann.log_partition.schedules import inverse_temperatures
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine, finite_parameters
 
@@ -60,7 +60,9 @@ def reverse_annealing(
       The estimate, in nats: `value = upper = log Z_base - log(mean(1 / w))`, `standard_error` =
       sd(1 / w) / (mean(1 / w) sqrt(chains)), `lower = None`. The diagnostics hold `num_chains`,
       `num_temperatures`, `upper_is_bound`, `effective_sample_size` of 1 / w, `log_weights` = log(w)
-      (float64, `[chains]`, with log Z_base), `log_weights_variance` and `inverse_temperatures`.
+      (float64, `[chains]`, with log Z_base), `log_weights_variance`, `inverse_temperatures` and, in the
+      order of the walk from beta = 1 down, `log_weights_means` and `log_weights_variances` (see
+      `annealed_importance_sampling`).
 
     Raises:
       ValueError: if there are no samples and no side is small enough to be enumerated, the samples are not
@@ -75,8 +77,8 @@ def reverse_annealing(
 
     upper_is_bound = samples is None or bool(samples_are_exact)
     left = _drawn(rbm, num_chains, seed_start) if samples is None else _given(rbm, samples, num_chains)
-    falling = walk(parameters, base, left, betas[::-1], seed=seed_path).log_weights.numpy()
-    log_weights = base_log_partition(base) - falling
+    down = walk(parameters, base, left, betas[::-1], seed=seed_path)
+    log_weights = base_log_partition(base) - down.log_weights.numpy()
     mean = log_mean_exp(-log_weights)
     return LogPartitionEstimate(
         value=-mean.value,
@@ -92,6 +94,8 @@ def reverse_annealing(
             "log_weights": log_weights,
             "log_weights_variance": float(np.var(log_weights, ddof=1)) if len(log_weights) > 1 else math.nan,
             "inverse_temperatures": betas,
+            "log_weights_means": -down.means.numpy(),
+            "log_weights_variances": down.variances.numpy(),
         },
     )
 
@@ -108,20 +112,10 @@ def _drawn(rbm, num_chains, seed):
 
 
 def _given(rbm, samples, num_chains):
-    left = np.asarray(samples[0] if isinstance(samples, tuple) else samples)
-    if left.ndim != 2 or left.shape[1] != rbm.left_units or len(left) == 0:
+    left = binary_states("samples", samples[0] if isinstance(samples, tuple) else samples, rbm)
+    if num_chains is not None and num_chains != left.shape[0]:
         raise ValueError(
-            f"`samples` must hold left states of the shape [chains, {rbm.left_units}], at least one. "
-            f"Received: {left.shape}"
-        )
-    if not np.all((left == 0) | (left == 1)):
-        raise ValueError(
-            "`samples` must be binary, 0 or 1. Received other values, such as "
-            f"{left[(left != 0) & (left != 1)][0]}"
-        )
-    if num_chains is not None and num_chains != len(left):
-        raise ValueError(
-            f"Every sample starts one chain. Received: num_chains={num_chains} and {len(left)} samples; "
+            f"Every sample starts one chain. Received: num_chains={num_chains} and {left.shape[0]} samples; "
             "leave `num_chains` out"
         )
-    return tf.constant(left, rbm.coupling.dtype)
+    return left
