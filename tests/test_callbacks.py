@@ -378,12 +378,13 @@ def test_full_disk_while_a_state_is_written(tmp_path, model, monkeypatch, error)
     assert_same(state(model), before)
 
 
-@pytest.mark.parametrize("loss", [np.nan, np.inf])
-def test_diverged_state_is_not_saved(tmp_path, model, loss):
+@pytest.mark.parametrize("logs", [{"loss": np.nan}, {"loss": np.inf}, {"kl": np.nan}])
+def test_diverged_state_is_not_saved(tmp_path, model, logs):
     checkpoint = attach(callbacks.TrainingCheckpoint(tmp_path), model)
-    end_epoch(checkpoint, 0)
-    with pytest.raises(ValueError, match=f"diverged: at step 20 the loss is {loss}"):
-        end_epoch(checkpoint, 1, loss=loss)
+    end_epoch(checkpoint, 0, val_elbo=np.nan)  # without a log Z, say
+    ((name, value),) = logs.items()
+    with pytest.raises(ValueError, match=f"diverged: .* at step 20 are .*'{name}': {value}"):
+        end_epoch(checkpoint, 1, **logs)
     assert names(tmp_path) == ["step-00000010.weights.h5"]
 
 

@@ -15,7 +15,6 @@ from absl import logging
 from tfdvae import random
 from tfdvae.boltzmann import GibbsState, PersistentChains
 from tfdvae.boltzmann.diagnostics import chain_health
-from tfdvae.objectives import schedules
 
 _WRITING = ".writing-"  # prefix of files that are not whole yet
 
@@ -168,9 +167,7 @@ class MetricsLog(keras.callbacks.Callback):
     def _scalars(self, logs):
         model = self.model
         row = {name: float(value) for name, value in logs.items()}
-        row["kl_factor"] = float(schedules.value_at(model.kl_factor, model.step))
-        for name, value in model.smoothing.parameter(model.step).items():
-            row[name] = float(value)
+        row.update(getattr(model, "scheduled_values", dict)())  # `RBMTrainer` has none
         row["learning_rate"] = float(model.optimizer.learning_rate)
         if model.rbm is not None:
             estimate = model.stored_log_partition.estimate
@@ -286,14 +283,15 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         """Saves the best weights if they are, then the state.
 
         Raises:
-          ValueError: if the loss is NaN or infinite: the last state before that stays.
+          ValueError: if a metric of the training is NaN or infinite: the last state before that stays.
           OSError: if a file cannot be written: those before stay.
         """
         step, logs = int(self.model.step.numpy()), logs or {}
-        if not np.isfinite(logs.get("loss", 0.0)):
+        means = {metric.name: float(logs.get(metric.name, 0.0)) for metric in self.model.metrics}
+        if not np.all(np.isfinite(list(means.values()))):
             raise ValueError(
-                f"The training has diverged: at step {step} the loss is {logs['loss']}. The checkpoints in "
-                f"{self.directory} are of earlier steps. Lower the learning rate"
+                f"The training has diverged: the means of the epoch that ends at step {step} are {means}. "
+                f"The checkpoints in {self.directory} are of earlier steps. Lower the learning rate"
             )
         value = logs.get(self.monitor)
         if value is not None and np.isfinite(value):

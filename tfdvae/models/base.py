@@ -43,6 +43,10 @@ class DiscreteVAE(LatentVariableModel):
         ids = {id(v) for v in prior}
         return {"networks": [v for v in self.trainable_variables if id(v) not in ids], "prior": prior}
 
+    def scheduled_values(self) -> dict[str, float]:
+        """What follows a schedule of the step, at the present step, by name, for logs."""
+        return {"kl_factor": float(schedules.value_at(self.kl_factor, self.step))}
+
     def compile(self, optimizer="adam", group_optimizers=None, jit_compile=False, **kwargs):
         """As `keras.Model.compile`, without a loss.
 

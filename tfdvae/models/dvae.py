@@ -214,6 +214,11 @@ class DVAE(DiscreteVAE):
         # The first group's has no sample axis: it depends on x alone.
         return [tf.reduce_mean(p.mean, axis=0) if p.mean.shape.rank == 3 else p.mean for p in posteriors]
 
+    def scheduled_values(self) -> dict[str, float]:
+        """The KL factor and the smoothing's parameters at the present step."""
+        parameters = self.smoothing.parameter(self.step)
+        return {**super().scheduled_values(), **{name: float(value) for name, value in parameters.items()}}
+
     # --- images and latents ---
 
     def encode(self, x, *, seed) -> Latents:
