@@ -142,5 +142,8 @@ def finite_parameters(rbm: RestrictedBoltzmannMachine) -> RBMParameters:
     """
     parameters = rbm.parameters
     for name, values in parameters._asdict().items():
-        finite(name, values.numpy())
+        try:
+            finite(name, values.numpy())
+        except ValueError as error:
+            raise ValueError(f"{error}. After training: it has diverged, lower the learning rate") from error
     return parameters
