@@ -198,7 +198,7 @@ def test_an_estimate_that_was_stale_is_stale_after_loading(tmp_path):
     restored = keras.saving.load_model(tmp_path / "stale.keras")
     for m in (model, restored):
         with pytest.raises(
-            ValueError, match="measured at step 0 for other weights of the prior; the model is at step 6"
+            ValueError, match="measured at step 0 for other weights of the machine; the model is at step 6"
         ):
             m.log_likelihood(images(), 2, seed=0)
 

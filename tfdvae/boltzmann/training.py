@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfdvae import numerics, random
 from tfdvae._validation import finite, one_step_per_execution_on_replicas
 from tfdvae.boltzmann.chains import ContrastiveDivergence, PersistentChains, TemperedChains
-from tfdvae.boltzmann.log_partition import LogPartitionEstimate, StoredLogPartition
+from tfdvae.boltzmann.log_partition import LogPartitionEstimate, MeasuresLogPartition
 from tfdvae.boltzmann.log_partition.estimate import checked_estimate
 from tfdvae.boltzmann.pseudo_likelihood import pseudo_log_likelihood, stochastic_pseudo_log_likelihood
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine
@@ -19,7 +19,7 @@ _MEAN_MARGIN = 1e-3  # a unit that is always off starts with a bias of -6.9, not
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
-class RBMTrainer(keras.Model):
+class RBMTrainer(MeasuresLogPartition, keras.Model):
     """Fits a machine to binary vectors, its left side, with the right side summed out.
 
     A step follows the gradient of the mean log p(x) = -F(x) - log Z over a batch: that of the free energy F
@@ -96,16 +96,7 @@ class RBMTrainer(keras.Model):
                 "`negative_phase` samples another machine. Make it with the `rbm` that is trained"
             )
         self.negative_phase = negative_phase
-        self.step = self.add_weight(
-            shape=(),
-            dtype="int64",
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-            name="step",
-            aggregation="only_first_replica",
-        )
-        self.stored_log_partition = StoredLogPartition(rbm, name="log_partition")
+        self._add_step_and_log_partition()
         self._training_means = _means("pseudo_log_likelihood", "free_energy_gap")
         self._test_means = _means("log_likelihood", "pseudo_log_likelihood")
         self.built = True
@@ -295,52 +286,6 @@ class RBMTrainer(keras.Model):
           Nats, float32, shape `[batch]`.
         """
         return pseudo_log_likelihood(self.rbm.parameters, self._checked_vectors(left))
-
-    # --- log Z ---
-
-    def update_log_partition(
-        self,
-        estimate: LogPartitionEstimate | None = None,
-        *,
-        seed=0,
-        num_chains: int = 256,
-        num_temperatures: int = 500,
-    ) -> LogPartitionEstimate:
-        """Measures log Z and stores it, stamped with the step and the weights.
-
-        Args:
-          estimate: an estimate made elsewhere for the present weights; by default `log_partition.exact` where
-            a side has at most 20 units, else annealed importance sampling.
-          seed: of the annealing.
-          num_chains: of the annealing.
-          num_temperatures: of the annealing.
-
-        Returns:
-          The `LogPartitionEstimate`.
-        """
-        step = int(self.step.numpy())
-        if estimate is None:
-            return self.stored_log_partition.measure(
-                step, seed=seed, num_chains=num_chains, num_temperatures=num_temperatures
-            )
-        self.stored_log_partition.store(estimate, step)
-        return estimate
-
-    @property
-    def log_partition(self) -> LogPartitionEstimate:
-        """The stored estimate of log Z.
-
-        Raises:
-          ValueError: if none is stored, or the weights have changed since it was measured.
-        """
-        estimate = self.stored_log_partition.estimate
-        if not self.stored_log_partition.is_fresh:
-            raise ValueError(
-                f"The stored log Z was measured at step {self.stored_log_partition.step} for other weights; "
-                f"the machine is at step {int(self.step.numpy())}. Call "
-                "`model.update_log_partition(seed=...)`, or pass `log_partition=`"
-            )
-        return estimate
 
     # --- checks ---
 

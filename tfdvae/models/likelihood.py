@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfdvae import numerics, random
 from tfdvae._validation import positive_integer
-from tfdvae.boltzmann.log_partition import LogPartitionEstimate, StoredLogPartition
+from tfdvae.boltzmann.log_partition import LogPartitionEstimate, MeasuresLogPartition
 from tfdvae.boltzmann.log_partition.estimate import checked_estimate
 from tfdvae.objectives import ImportanceAccumulator
 
@@ -43,7 +43,7 @@ class ElboTerms(NamedTuple):
         return self.reconstruction - self.kl
 
 
-class LatentVariableModel(keras.Model):
+class LatentVariableModel(MeasuresLogPartition, keras.Model):
     """A model of images with latent variables, whose prior may have an unknown log Z.
 
     Subclasses build all their weights in `__init__`, then call `_finish_init`, and implement
@@ -65,18 +65,7 @@ class LatentVariableModel(keras.Model):
         self.seed = int(seed)
 
     def _finish_init(self):
-        self.step = self.add_weight(
-            shape=(),
-            dtype="int64",
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-            name="step",
-            aggregation="only_first_replica",
-        )
-        self.stored_log_partition = (
-            StoredLogPartition(self.rbm, name="log_partition") if self.rbm is not None else None
-        )
+        self._add_step_and_log_partition()
         self._log_weights_function = tf.function(self.log_weights, reduce_retracing=True, autograph=False)
         self.built = True
 
@@ -96,49 +85,6 @@ class LatentVariableModel(keras.Model):
         return self.prior.rbm
 
     # --- log Z ---
-
-    def update_log_partition(
-        self, estimate: LogPartitionEstimate | None = None, *, seed=0, num_chains=256, num_temperatures=500
-    ):
-        """Measures log Z of the prior and stores it, stamped with the step and the weights.
-
-        Args:
-          estimate: an estimate made elsewhere for the present weights; by default `log_partition.exact`
-            where a side has at most 20 units, else annealed importance sampling.
-          seed: of the annealing.
-          num_chains: of the annealing.
-          num_temperatures: of the annealing.
-
-        Returns:
-          The `LogPartitionEstimate`.
-        """
-        if self.rbm is None:
-            raise ValueError(f"The prior of {self.name!r} is normalized: it has no log Z to measure")
-        step = int(self.step.numpy())
-        if estimate is None:
-            return self.stored_log_partition.measure(
-                step, seed=seed, num_chains=num_chains, num_temperatures=num_temperatures
-            )
-        self.stored_log_partition.store(estimate, step)
-        return estimate
-
-    @property
-    def log_partition(self) -> LogPartitionEstimate:
-        """The stored estimate of log Z (zero, exactly, for a normalized prior).
-
-        Raises:
-          ValueError: if none is stored, or the weights have changed since it was measured.
-        """
-        if self.rbm is None:
-            return LogPartitionEstimate(0.0, 0.0, 0.0, 0.0, {"method": "normalized prior"})
-        estimate = self.stored_log_partition.estimate
-        if not self.stored_log_partition.is_fresh:
-            raise ValueError(
-                f"The stored log Z was measured at step {self.stored_log_partition.step} for other "
-                f"weights of the prior; the model is at step {int(self.step.numpy())}. Call "
-                "`model.update_log_partition(seed=...)`, or pass `log_partition=`"
-            )
-        return estimate
 
     def resolve_log_partition(self, log_partition: LogPartitionEstimate | None) -> LogPartitionEstimate:
         """The given estimate of log Z, or the stored one if `None`.

@@ -97,3 +97,76 @@ class StoredLogPartition(keras.layers.Layer):
             raise ValueError("No log Z is stored with the model. Call `model.update_log_partition(seed=...)`")
         value, error, lower, upper = (None if np.isnan(v) else float(v) for v in self._fields.numpy())
         return LogPartitionEstimate(value, error, lower, upper, {"method": "stored", "step": self.step})
+
+
+class MeasuresLogPartition:
+    """What Keras models with a Boltzmann machine share: the step, and log Z measured at some step.
+
+    A mixin, before `keras.Model` among the bases. The model has `rbm`, a machine, or `None` where there is
+    nothing to measure; its `__init__` calls `_add_step_and_log_partition` once that is known.
+    """
+
+    def _add_step_and_log_partition(self):
+        self.step = self.add_weight(
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            name="step",
+            aggregation="only_first_replica",
+        )
+        self.stored_log_partition = (
+            None if self.rbm is None else StoredLogPartition(self.rbm, name="log_partition")
+        )
+
+    def update_log_partition(
+        self,
+        estimate: LogPartitionEstimate | None = None,
+        *,
+        seed=0,
+        num_chains: int = 256,
+        num_temperatures: int = 500,
+    ) -> LogPartitionEstimate:
+        """Measures log Z and stores it, stamped with the step and the weights.
+
+        Args:
+          estimate: an estimate made elsewhere for the present weights; by default `log_partition.exact` where
+            a side has at most 20 units, else annealed importance sampling.
+          seed: of the annealing.
+          num_chains: of the annealing.
+          num_temperatures: of the annealing.
+
+        Returns:
+          The `LogPartitionEstimate`.
+
+        Raises:
+          ValueError: if the prior is normalized, or the value of `estimate` is not finite.
+        """
+        if self.rbm is None:
+            raise ValueError(f"The prior of {self.name!r} is normalized: it has no log Z to measure")
+        step = int(self.step.numpy())
+        if estimate is None:
+            return self.stored_log_partition.measure(
+                step, seed=seed, num_chains=num_chains, num_temperatures=num_temperatures
+            )
+        self.stored_log_partition.store(estimate, step)
+        return estimate
+
+    @property
+    def log_partition(self) -> LogPartitionEstimate:
+        """The stored estimate of log Z (zero, exactly, for a normalized prior).
+
+        Raises:
+          ValueError: if none is stored, or the weights have changed since it was measured.
+        """
+        if self.rbm is None:
+            return LogPartitionEstimate(0.0, 0.0, 0.0, 0.0, {"method": "normalized prior"})
+        estimate = self.stored_log_partition.estimate
+        if not self.stored_log_partition.is_fresh:
+            raise ValueError(
+                f"The stored log Z was measured at step {self.stored_log_partition.step} for other weights "
+                f"of the machine; the model is at step {int(self.step.numpy())}. Call "
+                "`model.update_log_partition(seed=...)`, or pass `log_partition=`"
+            )
+        return estimate
