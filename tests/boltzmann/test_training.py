@@ -259,9 +259,7 @@ def test_log_likelihood_is_normalized(make_machine):
     np.testing.assert_allclose(trainer.log_likelihood(STATES), want, atol=1e-5)
     np.testing.assert_allclose(trainer.log_likelihood(STATES, log_partition.exact(machine)), want, atol=1e-5)
     machine.left_bias.assign(np.ones(LEFT))
-    with pytest.raises(
-        ValueError, match=r"at step 0 for other weights of the machine; .* is at step 0"
-    ):
+    with pytest.raises(ValueError, match=r"at step 0 for other weights of the machine; .* is at step 0"):
         trainer.log_likelihood(STATES)
     with pytest.raises(ValueError, match=r"must be a `LogPartitionEstimate`. Received: float 3.0"):
         trainer.log_likelihood(STATES, 3.0)
@@ -333,9 +331,7 @@ def test_evaluation_measures_log_z_again_when_it_is_stale(make_machine):
     trainer.evaluate(STATES, verbose=0)
     first = trainer.log_partition
     trainer.fit(STATES, verbose=0)
-    with pytest.raises(
-        ValueError, match=r"at step 1 for other weights of the machine; .* is at step 2"
-    ):
+    with pytest.raises(ValueError, match=r"at step 1 for other weights of the machine; .* is at step 2"):
         _ = trainer.log_partition
     trainer.evaluate(STATES, verbose=0)
     assert trainer.log_partition.value != first.value
