@@ -28,7 +28,7 @@ class RBMTrainer(MeasuresLogPartition, keras.Model):
     well, as with any noisy gradient:
 
         trainer = RBMTrainer.from_data_mean(x.mean(axis=0), right_units=100, negative_phase="pcd")
-        rate = keras.optimizers.schedules.PolynomialDecay(0.05, decay_steps=10_000, end_learning_rate=0.0)
+        rate = keras.optimizers.schedules.PolynomialDecay(0.005, decay_steps=10_000, end_learning_rate=0.0)
         trainer.compile(keras.optimizers.SGD(rate, momentum=0.9), steps_per_execution=50)
         trainer.fit(x, batch_size=100, epochs=100)
         trainer.update_log_partition(seed=0)
