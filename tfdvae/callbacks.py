@@ -54,7 +54,7 @@ def write_json(path: str | os.PathLike, value) -> None:
 
 
 class LogPartitionRefresh(keras.callbacks.Callback):
-    """Measures log Z of the prior again every `every_epochs` epochs, so that the logs stay near the truth.
+    """Measures log Z of the machine again every `every_epochs` epochs, so that the logs stay near the truth.
 
     `fit` with validation data does so at each validation; this is for training without any.
     """
@@ -76,7 +76,7 @@ class ChainHealthProbe(keras.callbacks.Callback):
     The figures go into the epoch's logs as `chains_autocorrelation_time` (sweeps), `chains_r_hat` and
     `chains_flip_rate`: put this callback before those that write logs. What is wrong, with advice, goes into
     the program's log as a warning, once until it has passed. The chains are not changed, and the probe is a
-    function of the model's step. Models without persistent chains are left alone.
+    function of the model's step. Models without `PersistentChains` are left alone.
 
     Args:
       num_sweeps: length of the probe run.
@@ -170,10 +170,11 @@ class MetricsLog(keras.callbacks.Callback):
         row.update(getattr(model, "scheduled_values", dict)())  # `RBMTrainer` has none
         row["learning_rate"] = float(model.optimizer.learning_rate)
         if model.rbm is not None:
-            estimate = model.stored_log_partition.estimate
-            row["log_partition_estimate"] = estimate.value
-            row["log_partition_error"] = estimate.standard_error
-            row["log_partition_step"] = model.stored_log_partition.step
+            stored = model.stored_log_partition
+            estimate = None if stored.is_empty else stored.estimate
+            row["log_partition_estimate"] = estimate.value if estimate else np.nan
+            row["log_partition_error"] = estimate.standard_error if estimate else np.nan
+            row["log_partition_step"] = stored.step
         return row
 
 
@@ -204,7 +205,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
 
     Args:
       directory: where to write.
-      monitor: the metric of `best.weights.h5`, larger is better.
+      monitor: the metric of `best.weights.h5`, larger is better (for an `RBMTrainer` `"val_log_likelihood"`).
       every_epochs: how often to save.
       keep: how many of the last states to keep.
 
@@ -223,6 +224,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         self.monitor = monitor
         self.every_epochs = every_epochs
         self.keep = keep
+        self._has_warned = False
 
     def _states(self) -> list[pathlib.Path]:
         return sorted(
@@ -287,13 +289,17 @@ class TrainingCheckpoint(keras.callbacks.Callback):
           OSError: if a file cannot be written: those before stay.
         """
         step, logs = int(self.model.step.numpy()), logs or {}
-        means = {metric.name: float(logs.get(metric.name, 0.0)) for metric in self.model.metrics}
+        means = {m.name: float(logs[m.name]) for m in self.model.metrics if m.name in logs}
         if not np.all(np.isfinite(list(means.values()))):
             raise ValueError(
                 f"The training has diverged: the means of the epoch that ends at step {step} are {means}. "
                 f"The checkpoints in {self.directory} are of earlier steps. Lower the learning rate"
             )
         value = logs.get(self.monitor)
+        validated = sorted(name for name in logs if name.startswith("val_"))
+        if value is None and validated and not self._has_warned:
+            logging.warning("`monitor` names no metric: %r. The logs have %s", self.monitor, validated)
+            self._has_warned = True
         if value is not None and np.isfinite(value):
             best = self._best()
             if best is None or value > best[self.monitor]:

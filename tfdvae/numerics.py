@@ -1,5 +1,6 @@
 """Stable primitives in log space. All values are in nats."""
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -19,6 +20,12 @@ def bernoulli_kl(logits: tf.Tensor, prior_logits: tf.Tensor) -> tf.Tensor:
     return (
         tf.sigmoid(logits) * (logits - prior_logits) - tf.nn.softplus(logits) + tf.nn.softplus(prior_logits)
     )
+
+
+def log_odds(probs: np.ndarray, margin: float) -> np.ndarray:
+    """log(p / (1 - p)) with p clipped to [margin, 1 - margin], so that 0 and 1 stay finite."""
+    probs = np.clip(probs, margin, 1 - margin)
+    return np.log(probs) - np.log1p(-probs)
 
 
 def is_binary(values: tf.Tensor) -> tf.Tensor:

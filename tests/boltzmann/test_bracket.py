@@ -211,7 +211,7 @@ def test_acceptance_ratio_without_overlap():
     [
         ({"num_chains": 0}, "`num_chains` must be a positive integer"),
         ({"num_temperatures": 0}, "`num_temperatures` must be a positive integer"),
-        ({"samples": np.zeros((5, 3))}, r"shape \[chains, 4\]"),
+        ({"samples": np.zeros((5, 3))}, r"shape \[rows, 4\]"),
         ({"schedule": [0.0, 0.5, 0.9]}, "must increase strictly from 0 to 1"),
         ({"base": "own"}, '`base` must be None, "centered", "zero" or a pair'),
         ({"tempering": 3.0}, "`tempering` must be a `LogPartitionEstimate`.* Received: tempering=3.0"),

@@ -210,3 +210,10 @@ def test_exact_samples_refuse(make_machine):
     machine.left_bias.assign([0.0, np.inf, 0.0, 0.0])
     with pytest.raises(ValueError, match="`left_bias` must be finite"):
         log_partition.exact_samples(machine, 10, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("units", "quick"), [((20, 128), True), ((129, 20), False), ((25, 4), True), ((26, 26), False)]
+)
+def test_what_is_quick_depends_on_both_sides(units, quick):
+    assert MODULE.is_quick(RestrictedBoltzmannMachine(*units)) == quick

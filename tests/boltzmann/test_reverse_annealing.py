@@ -158,9 +158,9 @@ def test_needs_samples_of_a_large_machine():
     [
         ({"num_chains": 0}, "`num_chains` must be a positive integer. Received: num_chains=0"),
         ({"num_temperatures": 0}, "`num_temperatures` must be a positive integer. Received: num_temp"),
-        ({"samples": np.zeros((5, 3))}, r"shape \[chains, 4\], at least one. Received: \(5, 3\)"),
-        ({"samples": np.zeros((0, 4))}, r"shape \[chains, 4\], at least one. Received: \(0, 4\)"),
-        ({"samples": np.zeros(4)}, r"shape \[chains, 4\], at least one. Received: \(4,\)"),
+        ({"samples": np.zeros((5, 3))}, r"shape \[rows, 4\], at least one. Received: \(5, 3\)"),
+        ({"samples": np.zeros((0, 4))}, r"shape \[rows, 4\], at least one. Received: \(0, 4\)"),
+        ({"samples": np.zeros(4)}, r"shape \[rows, 4\], at least one. Received: \(4,\)"),
         ({"samples": np.full((5, 4), 0.5)}, r"`samples` must be binary, 0 or 1. .* such as 0.5"),
         ({"samples": np.full((5, 4), np.nan)}, r"`samples` must be binary, 0 or 1. .* such as nan"),
         ({"samples": np.zeros((5, 4)), "num_chains": 6}, "one chain. Received: num_chains=6 and 5 samples"),

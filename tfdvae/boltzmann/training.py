@@ -116,14 +116,13 @@ class RBMTrainer(MeasuresLogPartition, keras.Model):
         """
         data_mean = np.asarray(data_mean, np.float64)
         finite("data_mean", data_mean)
-        if data_mean.ndim != 1 or data_mean.min(initial=0.0) < 0 or data_mean.max(initial=0.0) > 1:
+        if data_mean.ndim != 1 or not np.all((data_mean >= 0) & (data_mean <= 1)):
             raise ValueError(
-                "`data_mean` must be a vector of means in [0, 1]. Received: the shape "
-                f"{data_mean.shape} and values from {data_mean.min()} to {data_mean.max()}"
+                f"`data_mean` must be a vector of means in [0, 1]. Received: the shape {data_mean.shape} and "
+                f"values from {data_mean.min(initial=np.inf)} to {data_mean.max(initial=-np.inf)}"
             )
         rbm = RestrictedBoltzmannMachine(len(data_mean), right_units, name="rbm")
-        mean = np.clip(data_mean, _MEAN_MARGIN, 1 - _MEAN_MARGIN)
-        rbm.left_bias.assign(np.log(mean) - np.log1p(-mean))
+        rbm.left_bias.assign(numerics.log_odds(data_mean, _MEAN_MARGIN))
         return cls(rbm, **kwargs)
 
     # --- training ---
@@ -153,7 +152,8 @@ class RBMTrainer(MeasuresLogPartition, keras.Model):
     def train_step(self, data):
         """One update, with the metrics at the weights before it."""
         left = self._checked_batch(data)
-        with tf.control_dependencies([left]):  # a batch that is refused changes nothing
+        # On one device a batch that is refused changes nothing; a replica waits for its own share alone.
+        with tf.control_dependencies([left]):
             return self._update(left)
 
     def _update(self, left):
@@ -224,7 +224,8 @@ class RBMTrainer(MeasuresLogPartition, keras.Model):
         """As `keras.Model.fit`, on vectors of zeros and ones.
 
         Raises:
-          ValueError: for data of another width, type or range, or with NaN. The batch has changed nothing.
+          ValueError: for data of another width, type or range, or with NaN. On one device the batch has
+            changed nothing.
         """
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # a dataset brings its own order

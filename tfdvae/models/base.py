@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfdvae import numerics, random
-from tfdvae._validation import one_step_per_execution_on_replicas
+from tfdvae._validation import one_step_per_execution_on_replicas, positive_integer
 from tfdvae.boltzmann.chains import log_partition_surrogate
 from tfdvae.models.likelihood import LatentVariableModel
 from tfdvae.objectives import schedules
@@ -22,12 +22,15 @@ class DiscreteVAE(LatentVariableModel):
     Args:
       image_shape: `(height, width, channels)`.
       kl_factor: the factor of the KL in training, a number or a schedule of `step`.
+      training_samples: samples of the latents that a training step draws for each image. The objective is
+        their mean, so that more of them mean the same expectation, less noise and more work.
       seed: base seed of everything random in training and evaluation through Keras.
     """
 
-    def __init__(self, image_shape, kl_factor=1.0, seed=0, **kwargs):
+    def __init__(self, image_shape, kl_factor=1.0, training_samples=1, seed=0, **kwargs):
         super().__init__(image_shape, seed, **kwargs)
         self.kl_factor = schedules.deserialize(kl_factor)
+        self.training_samples = positive_integer("training_samples", training_samples)
         self.negative_phase = None
         self.group_optimizers = {}
 
@@ -116,7 +119,8 @@ class DiscreteVAE(LatentVariableModel):
         and `kl` likewise, without the annealing factor.
         """
         x = self._checked_batch(data)
-        with tf.control_dependencies([x]):  # a batch that is refused changes nothing
+        # On one device a batch that is refused changes nothing; a replica waits for its own share alone.
+        with tf.control_dependencies([x]):
             return self._update(x)
 
     def _update(self, x):
@@ -133,8 +137,10 @@ class DiscreteVAE(LatentVariableModel):
             local = tf.cast(tf.shape(x)[0], tf.float32)
             share = num_replicas * local / context.all_reduce(tf.distribute.ReduceOp.SUM, local)
 
+        copies = x if self.training_samples == 1 else tf.tile(x, [self.training_samples, 1, 1, 1])
+
         def objective():
-            terms = self.latent_terms(x, seed=seed_bound, limit="smoothed", training=True)
+            terms = self.latent_terms(copies, seed=seed_bound, limit="smoothed", training=True)
             reconstruction, kl = numerics.mean_or_zero(terms.reconstruction), numerics.mean_or_zero(terms.kl)
             decay = tf.add_n(self.losses) if self.losses else tf.constant(0.0)
             surrogate = share * (kl_factor * kl - reconstruction) + decay
@@ -228,7 +234,11 @@ class DiscreteVAE(LatentVariableModel):
 
     def get_config(self):
         """Returns the configuration."""
-        return {**super().get_config(), "kl_factor": schedules.serialize(self.kl_factor)}
+        return {
+            **super().get_config(),
+            "kl_factor": schedules.serialize(self.kl_factor),
+            "training_samples": self.training_samples,
+        }
 
 
 def _terms_and_gradients(objective, variables, pairwise):

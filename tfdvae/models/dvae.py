@@ -44,6 +44,7 @@ class DVAE(DiscreteVAE):
       weight_decay: L2 factor on the kernels of the networks.
       batch_normalization: whether the hidden layers are normalized.
       batch_normalization_momentum: of the moving averages.
+      training_samples: samples of zeta for each image in a training step.
       num_chains: persistent chains of one replica (RBM prior).
       num_sweeps: block-Gibbs sweeps a parameter update (RBM prior).
       seed: base seed of the initial weights, of training and of evaluation through Keras.
@@ -62,6 +63,7 @@ class DVAE(DiscreteVAE):
         smoothing=None,
         sides=None,
         kl_factor=1.0,
+        training_samples=1,
         data_mean=None,
         weight_decay=0.0,
         batch_normalization=True,
@@ -71,7 +73,7 @@ class DVAE(DiscreteVAE):
         seed=0,
         **kwargs,
     ):
-        super().__init__(image_shape=image_shape, kl_factor=kl_factor, seed=seed, **kwargs)
+        super().__init__(image_shape, kl_factor, training_samples, seed, **kwargs)
         latent_units = (latent_units,) if isinstance(latent_units, int) else latent_units
         self.latent_units = tuple(positive_integer("latent_units", n) for n in latent_units)
         if not self.latent_units:
@@ -162,8 +164,7 @@ class DVAE(DiscreteVAE):
         data_mean = data_mean.reshape(-1)
         self.data_mean.assign(data_mean)
         # Clipped as in Tucker et al. (2017): a pixel that is never set must not start at -inf.
-        clipped = np.clip(data_mean, 1e-3, 1 - 1e-3)
-        self.decoder.output_bias.assign(np.log(clipped) - np.log1p(-clipped))
+        self.decoder.output_bias.assign(numerics.log_odds(data_mean, 1e-3))
 
     # --- the model ---
 

@@ -24,6 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.weight_decay = 1e-4
     config.model.batch_normalization = True
     config.model.batch_normalization_momentum = 0.99
+    config.model.training_samples = 1  # of the latents, for each image
     config.model.num_chains = 100
     config.model.num_sweeps = 40
 

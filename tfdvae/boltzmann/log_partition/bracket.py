@@ -73,6 +73,7 @@ def bracket(
       - `failure`: a message, or `None`;
       - `forward_value`, `reverse_value`, `forward_standard_error`, `reverse_standard_error`,
         `forward_effective_sample_size`, `reverse_effective_sample_size`: those of the two directions;
+      - `forward`, `reverse`: all their diagnostics;
       - `num_chains`, `num_reverse_chains`, `num_temperatures`, `inverse_temperatures`.
 
     Raises:
@@ -114,6 +115,8 @@ def bracket(
                 ("effective_sample_size", estimate.diagnostics["effective_sample_size"]),
             )
         },
+        "forward": forward.diagnostics,
+        "reverse": reverse.diagnostics,
         "num_chains": forward.diagnostics["num_chains"],
         "num_reverse_chains": reverse.diagnostics["num_chains"],
         "num_temperatures": num_temperatures,

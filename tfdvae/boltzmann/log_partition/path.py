@@ -15,9 +15,16 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfdvae import random
-from tfdvae._validation import finite
-from tfdvae.boltzmann.gibbs import draw_units, halve_chains, join_chains, split_seeds, unit_noise
+from tfdvae import numerics, random
+from tfdvae._validation import finite, positive_integer
+from tfdvae.boltzmann.gibbs import (
+    GibbsState,
+    draw_units,
+    halve_chains,
+    join_chains,
+    split_seeds,
+    unit_noise,
+)
 from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine
 
 
@@ -35,7 +42,7 @@ class Walk(NamedTuple):
       left: the chains after the last sweep, `[chains, left]`.
       log_weights: the logarithms of the weights, `[chains]`.
       means: mean of the log weights so far, over the chains, after every step, `[steps]`.
-      variances: the variance of the same, `[steps]`.
+      variances: the unbiased variance of the same, `[steps]`; NaN for a single chain.
     """
 
     left: tf.Tensor
@@ -59,8 +66,10 @@ def base_from_data_means(left_means, right_units: int, *, margin: float = 0.02) 
       The biases, as the estimators take them for `base`.
 
     Raises:
-      ValueError: if a mean lies outside of [0, 1], or the margin outside of (0, 0.5).
+      ValueError: if a mean lies outside of [0, 1], the margin outside of (0, 0.5), or `right_units` is not a
+        positive integer.
     """
+    right_units = positive_integer("right_units", right_units)
     means = np.asarray(left_means, np.float64)
     if means.ndim != 1 or not np.all((means >= 0) & (means <= 1)):
         raise ValueError(
@@ -69,10 +78,8 @@ def base_from_data_means(left_means, right_units: int, *, margin: float = 0.02) 
         )
     if not 0 < margin < 0.5:
         raise ValueError(f"`margin` must lie in (0, 0.5). Received: margin={margin}")
-    means = np.clip(means, margin, 1 - margin)
-    return BaseBiases(
-        tf.constant(np.log(means) - np.log1p(-means), tf.float32), tf.zeros([right_units], tf.float32)
-    )
+    left = tf.constant(numerics.log_odds(means, margin), tf.float32)
+    return BaseBiases(left, tf.zeros([right_units], tf.float32))
 
 
 def centered_base(parameters: RBMParameters) -> BaseBiases:
@@ -134,16 +141,16 @@ def base_samples(base: BaseBiases, num_chains: int, *, seed) -> tf.Tensor:
     return draw_units(tf.broadcast_to(base.left, noise.shape), noise)
 
 
-def binary_states(name: str, left, rbm: RestrictedBoltzmannMachine) -> tf.Tensor:
-    """Returns left states from which chains are to start, `[chains, left]`, in the machine's dtype.
+def checked_left_states(name: str, left, rbm: RestrictedBoltzmannMachine) -> tf.Tensor:
+    """Returns left states (or those of a `GibbsState`), `[rows, left]`, in the machine's dtype.
 
     Raises:
       ValueError: if the shape is another, there are none, or a unit is not 0 or 1.
     """
-    left = np.asarray(left)
+    left = np.asarray(left.left if isinstance(left, GibbsState) else left)
     if left.ndim != 2 or left.shape[1] != rbm.left_units or len(left) == 0:
         raise ValueError(
-            f"`{name}` must hold left states of the shape [chains, {rbm.left_units}], at least one. "
+            f"`{name}` must hold left states of the shape [rows, {rbm.left_units}], at least one. "
             f"Received: {left.shape}"
         )
     if not np.all((left == 0) | (left == 1)):
@@ -172,7 +179,9 @@ def walk(parameters: RBMParameters, base: BaseBiases, left: tf.Tensor, betas: np
     lefts, log_weights, moments = call_for_any_length(
         _walk, parameters, base, halve_chains(left), betas, seed=seed
     )
-    return Walk(join_chains(lefts), join_chains(log_weights), moments[:, 0], moments[:, 1])
+    chains = left.shape[0]
+    unbiased = chains / (chains - 1) if chains > 1 else np.nan
+    return Walk(join_chains(lefts), join_chains(log_weights), moments[:, 0], moments[:, 1] * unbiased)
 
 
 def walk_step(parameters: RBMParameters, base: BaseBiases, left, old_beta, beta, *, seed):

@@ -1,4 +1,4 @@
-"""RAISE: estimates of log p(left) that err on the low side, by annealing down from the vectors."""
+"""RAISE: log p of given vectors without log Z, by annealing down from them."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfdvae import random
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.log_partition.estimate import log_mean_exp
-from tfdvae.boltzmann.log_partition.path import base_biases, base_log_partition, binary_states, walk
+from tfdvae.boltzmann.log_partition.path import base_biases, base_log_partition, checked_left_states, walk
 from tfdvae.boltzmann.log_partition.schedules import inverse_temperatures
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine, finite_parameters
 
@@ -54,8 +54,10 @@ def raise_log_prob(
     and above it by more than c with a probability of at most exp(-c). The annealing model tends to the
     machine as temperatures are added. It is normalized, so averaged over samples of the machine its log p is
     below the machine's; over other vectors, such as test data, it is usually below, but need not be, and for
-    a single vector it can be far above, in a mode that annealing reaches too often. Where annealed importance
-    sampling overrates a machine, because it misses modes and finds too small a Z, RAISE underrates it.
+    a single vector it can be far above, in a mode that annealing reaches too often. RAISE does not reveal
+    modes that annealing misses: vectors in the modes that it finds are then overrated by as much as with
+    annealed importance sampling, whose Z is too small; only the vectors of the missed modes, and the mean
+    over the machine's samples, are underrated.
 
     Args:
       rbm: the machine.
@@ -68,7 +70,8 @@ def raise_log_prob(
         falling order.
 
     Returns:
-      The estimates of the vectors.
+      The estimates of the vectors. Chains of different vectors are independent; which random numbers a vector
+      gets depends on its place and on how many there are.
 
     Raises:
       ValueError: if the vectors are not binary or do not fit, a number is not a positive integer, a weight is
@@ -77,7 +80,7 @@ def raise_log_prob(
     num_chains = positive_integer("num_chains", num_chains)
     num_temperatures = positive_integer("num_temperatures", num_temperatures)
     parameters = finite_parameters(rbm)
-    left = binary_states("left", left, rbm)
+    left = checked_left_states("left", left, rbm)
     base = base_biases(base, parameters)
     betas = inverse_temperatures(schedule, num_temperatures, parameters, base, seed=seed)
     betas = np.append(1.0, betas[::-1])  # the first step stays at 1: a sweep that changes no weight

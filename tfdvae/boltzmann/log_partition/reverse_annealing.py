@@ -10,7 +10,7 @@ from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.gibbs import GibbsState
 from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate, log_mean_exp
 from tfdvae.boltzmann.log_partition.exact import MAX_UNITS, exact_samples
-from tfdvae.boltzmann.log_partition.path import base_biases, base_log_partition, binary_states, walk
+from tfdvae.boltzmann.log_partition.path import base_biases, base_log_partition, checked_left_states, walk
 from tfdvae.boltzmann.log_partition.schedules import inverse_temperatures
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine, finite_parameters
 
@@ -112,7 +112,7 @@ def _drawn(rbm, num_chains, seed):
 
 
 def _given(rbm, samples, num_chains):
-    left = binary_states("samples", samples[0] if isinstance(samples, tuple) else samples, rbm)
+    left = checked_left_states("samples", samples, rbm)
     if num_chains is not None and num_chains != left.shape[0]:
         raise ValueError(
             f"Every sample starts one chain. Received: num_chains={num_chains} and {left.shape[0]} samples; "

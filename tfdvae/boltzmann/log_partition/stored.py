@@ -1,13 +1,14 @@
 """An estimate of log Z kept with a model and stamped with the weights that it was measured on."""
 
 import hashlib
+import math
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfdvae.boltzmann.log_partition.annealing import annealed_importance_sampling
-from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate
+from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate, checked_estimate
 from tfdvae.boltzmann.log_partition.exact import exact, is_quick
 
 
@@ -37,14 +38,11 @@ class StoredLogPartition(keras.layers.Layer):
         """Keeps an estimate of log Z for the machine's present weights.
 
         Raises:
-          ValueError: if its value is not finite, as that of a bracket that failed.
+          ValueError: if it is no estimate, or its value is not finite, as that of a bracket that failed.
         """
-        if not np.isfinite(estimate.value):
-            raise ValueError(
-                f"An estimate of log Z must be finite to be stored. Received: value={estimate.value}. "
-                f"{estimate.failure or ''}"
-            )
-        fields = (estimate.value, estimate.standard_error, estimate.lower, estimate.upper)
+        estimate = checked_estimate(estimate)
+        error = math.inf if math.isnan(estimate.standard_error) else estimate.standard_error
+        fields = (estimate.value, error, estimate.lower, estimate.upper)
         self._fields.assign([np.nan if v is None else v for v in fields])
         self._stamp.assign([step, self._fingerprint()])
 
@@ -132,7 +130,8 @@ class MeasuresLogPartition:
 
         Args:
           estimate: an estimate made elsewhere for the present weights; by default `log_partition.exact` where
-            a side has at most 20 units, else annealed importance sampling.
+            that takes about a second (a side of 20 units beside one of up to 128), else annealed importance
+            sampling.
           seed: of the annealing.
           num_chains: of the annealing.
           num_temperatures: of the annealing.
@@ -141,7 +140,8 @@ class MeasuresLogPartition:
           The `LogPartitionEstimate`.
 
         Raises:
-          ValueError: if the prior is normalized, or the value of `estimate` is not finite.
+          ValueError: if there is no machine (the prior of the model is normalized), or `estimate` is none or
+            has no finite value.
         """
         if self.rbm is None:
             raise ValueError(f"The prior of {self.name!r} is normalized: it has no log Z to measure")
