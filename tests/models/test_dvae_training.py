@@ -248,7 +248,7 @@ def test_compile_checks_its_arguments(strategy):
         model.compile("sgd", group_optimizers={"encoder": "sgd"})
     with pytest.raises(ValueError, match=r"names the groups \['prior'\], but the model has \['networks'\]"):
         build("normal").compile("sgd", group_optimizers={"prior": "sgd"})
-    with pytest.raises(ValueError, match=r"bring their own objective. Received: loss='mse'"):
+    with pytest.raises(ValueError, match=r"brings its own objective. Received: loss='mse'"):
         model.compile("sgd", loss="mse")
     with (
         strategy.scope(),

@@ -1,13 +1,12 @@
 """Maximum likelihood training of a Boltzmann machine of its own, by Keras' `fit`."""
 
-import contextlib
-
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfdvae import numerics, random
-from tfdvae._validation import finite, one_step_per_execution_on_replicas
+from tfdvae._objective import OwnObjective
+from tfdvae._validation import finite
 from tfdvae.boltzmann.chains import ContrastiveDivergence, PersistentChains, TemperedChains
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate, MeasuresLogPartition
 from tfdvae.boltzmann.log_partition.estimate import checked_estimate
@@ -19,7 +18,7 @@ _MEAN_MARGIN = 1e-3  # a unit that is always off starts with a bias of -6.9, not
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
-class RBMTrainer(MeasuresLogPartition, keras.Model):
+class RBMTrainer(OwnObjective, MeasuresLogPartition, keras.Model):
     """Fits a machine to binary vectors, its left side, with the right side summed out.
 
     A step follows the gradient of the mean log p(x) = -F(x) - log Z over a batch: that of the free energy F
@@ -138,16 +137,8 @@ class RBMTrainer(MeasuresLogPartition, keras.Model):
         Raises:
           ValueError: if a loss is given, or `steps_per_execution` is not 1 on several replicas.
         """
-        if kwargs.get("loss") is not None:
-            raise ValueError("The trainer brings its own objective. Received: loss=" + repr(kwargs["loss"]))
-        one_step_per_execution_on_replicas(kwargs.get("steps_per_execution", 1))
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         self.optimizer.build(self.trainable_variables)
-
-    def compile_from_config(self, config):
-        """Restores the compile configuration."""
-        config = keras.saving.deserialize_keras_object(config)
-        self.compile(**{k: v for k, v in config.items() if v is not None})
 
     def train_step(self, data):
         """One update, with the metrics at the weights before it."""
@@ -195,9 +186,6 @@ class RBMTrainer(MeasuresLogPartition, keras.Model):
             free_energy_gap=gap,
         )
 
-    def _replica_seed(self, counter, salt):
-        return random.replica_seed(self.seed, counter, salt=salt)
-
     def test_step(self, data):
         """Mean log-likelihood, with the stored log Z, and pseudo-log-likelihood of a batch."""
         left = self._checked_batch(data)
@@ -227,10 +215,8 @@ class RBMTrainer(MeasuresLogPartition, keras.Model):
           ValueError: for data of another width, type or range, or with NaN. On one device the batch has
             changed nothing.
         """
-        if isinstance(x, tf.data.Dataset):
-            kwargs.setdefault("shuffle", False)  # a dataset brings its own order
-        with self._value_errors(kwargs):
-            return super().fit(x, *args, **kwargs)
+        self._refuse_weights(kwargs)
+        return super().fit(x, *args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
         """As `keras.Model.evaluate`; measures log Z first where the stored estimate is stale.
@@ -238,15 +224,10 @@ class RBMTrainer(MeasuresLogPartition, keras.Model):
         Raises:
           ValueError: as `fit` does.
         """
+        self._refuse_weights(kwargs)
         if not self.stored_log_partition.is_fresh:
             self.update_log_partition(seed=self.seed)
-        with self._value_errors(kwargs):
-            return super().evaluate(*args, **kwargs)
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Keras 3.15 reads a batch to build what is unbuilt (here nothing), and fails if the replicas' shares
-        # of that batch are unequal.
-        del iterator, data_batch
+        return super().evaluate(*args, **kwargs)
 
     # --- evaluation ---
 
@@ -290,7 +271,7 @@ class RBMTrainer(MeasuresLogPartition, keras.Model):
 
     # --- checks ---
 
-    _value_message = "The data must be binary: other values than 0 and 1 (or NaN) arrived. Binarize it first"
+    data_message = "The data must be binary: other values than 0 and 1 (or NaN) arrived. Binarize it first"
     _weights_message = "All vectors count the same: `sample_weight` and `class_weight` are not supported"
 
     def _checked_shape(self, left) -> tf.Tensor:
@@ -309,7 +290,7 @@ class RBMTrainer(MeasuresLogPartition, keras.Model):
         """The same, with the values, outside of graphs."""
         left = self._checked_shape(left)
         if not numerics.is_binary(left):
-            raise ValueError(f"{self._value_message}. Received: values from {np.min(left)} to {np.max(left)}")
+            raise ValueError(f"{self.data_message}. Received: values from {np.min(left)} to {np.max(left)}")
         return left
 
     def _checked_batch(self, data) -> tf.Tensor:
@@ -318,23 +299,12 @@ class RBMTrainer(MeasuresLogPartition, keras.Model):
         if sample_weight is not None:
             raise ValueError(self._weights_message)
         left = self._checked_shape(left)
-        with tf.control_dependencies(
-            [tf.debugging.Assert(numerics.is_binary(left), [self._value_message], 1)]
-        ):
-            return tf.identity(left)
+        return self._with_checked_values(left, numerics.is_binary(left))
 
-    @contextlib.contextmanager
-    def _value_errors(self, arguments):
-        """Turns the failed check of `_checked_batch` into a `ValueError` without the graph's traceback."""
+    def _refuse_weights(self, arguments):
         # Without `y` Keras drops them in silence.
         if any(arguments.get(name) is not None for name in ("sample_weight", "class_weight")):
             raise ValueError(self._weights_message)
-        try:
-            yield
-        except tf.errors.InvalidArgumentError as error:
-            if self._value_message not in str(error):
-                raise
-            raise ValueError(self._value_message) from error
 
     # --- saving ---
 

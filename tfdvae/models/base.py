@@ -4,19 +4,18 @@ A model supplies `latent_terms` (see `likelihood`); its negative phase supplies 
 the Boltzmann machine of its prior, if it has one.
 """
 
-import contextlib
-
 import keras
 import tensorflow as tf
 
 from tfdvae import numerics, random
-from tfdvae._validation import one_step_per_execution_on_replicas, positive_integer
+from tfdvae._objective import OwnObjective
+from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.chains import log_partition_surrogate
 from tfdvae.models.likelihood import LatentVariableModel
 from tfdvae.objectives import schedules
 
 
-class DiscreteVAE(LatentVariableModel):
+class DiscreteVAE(OwnObjective, LatentVariableModel):
     """Base class of the models: a `LatentVariableModel` that `fit` trains.
 
     Args:
@@ -63,9 +62,6 @@ class DiscreteVAE(LatentVariableModel):
           ValueError: if a group is unknown, a loss is given, or `steps_per_execution` is not 1 on several
             replicas.
         """
-        if kwargs.get("loss") is not None:
-            raise ValueError("The models bring their own objective. Received: loss=" + repr(kwargs["loss"]))
-        one_step_per_execution_on_replicas(kwargs.get("steps_per_execution", 1))
         group_optimizers = {k: keras.optimizers.get(v) for k, v in (group_optimizers or {}).items()}
         groups = self.parameter_groups()
         unknown = sorted(set(group_optimizers) - {name for name, variables in groups.items() if variables})
@@ -88,11 +84,6 @@ class DiscreteVAE(LatentVariableModel):
             }
         return config
 
-    def compile_from_config(self, config):
-        """Restores the compile configuration."""
-        config = keras.saving.deserialize_keras_object(config)
-        self.compile(**{k: v for k, v in config.items() if v is not None})
-
     def _optimizers_and_variables(self):
         shared = []
         for name, variables in self.parameter_groups().items():
@@ -107,9 +98,6 @@ class DiscreteVAE(LatentVariableModel):
     def metrics(self):
         """The running means that `fit` and `evaluate` report."""
         return list(self._metric_means.values())
-
-    def _replica_seed(self, counter, salt):
-        return random.replica_seed(self.seed, counter, salt=salt)
 
     def train_step(self, data):
         """One update: advance the negative phase, then a step on the annealed bound.
@@ -187,20 +175,7 @@ class DiscreteVAE(LatentVariableModel):
         """The images of a batch from `fit` or `evaluate`, with a check of the values in the graph."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         x = self._check_images(x)
-        with tf.control_dependencies(
-            [tf.debugging.Assert(self.pixels_are_valid(x), [self.pixel_message], 1)]
-        ):
-            return tf.identity(x)
-
-    @contextlib.contextmanager
-    def _pixel_errors(self):
-        """Turns the failed check of `_checked_batch` into a `ValueError` without the graph's traceback."""
-        try:
-            yield
-        except tf.errors.InvalidArgumentError as error:
-            if self.pixel_message[:40] not in str(error):  # TensorFlow escapes the quotes further on
-                raise
-            raise ValueError(self.pixel_message) from error
+        return self._with_checked_values(x, self.pixels_are_valid(x))
 
     def _logged_log_partition(self):
         """The stored estimate of log Z, whatever its age: for metrics alone."""
@@ -211,26 +186,17 @@ class DiscreteVAE(LatentVariableModel):
             self._metric_means[name].update_state(value, sample_weight=batch)
         return {name: metric.result() for name, metric in self._metric_means.items()}
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Keras 3.15 reads a batch to build what is unbuilt (here nothing), and fails if the replicas' shares
-        # of that batch are unequal.
-        del iterator, data_batch
-
     def fit(self, x=None, *args, **kwargs):
         """As `keras.Model.fit`; measures log Z first where there is no estimate yet."""
-        if isinstance(x, tf.data.Dataset):
-            kwargs.setdefault("shuffle", False)  # a dataset brings its own order
         if self.rbm is not None and self.stored_log_partition.is_empty:
             self.update_log_partition(seed=self.seed)
-        with self._pixel_errors():
-            return super().fit(x, *args, **kwargs)
+        return super().fit(x, *args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
         """As `keras.Model.evaluate`; measures log Z first where the stored estimate is stale."""
         if self.rbm is not None and not self.stored_log_partition.is_fresh:
             self.update_log_partition(seed=self.seed)
-        with self._pixel_errors():
-            return super().evaluate(*args, **kwargs)
+        return super().evaluate(*args, **kwargs)
 
     def get_config(self):
         """Returns the configuration."""

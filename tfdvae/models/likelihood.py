@@ -175,10 +175,10 @@ class LatentVariableModel(MeasuresLogPartition, keras.Model):
             )
         x = tf.cast(x, tf.float32)
         if tf.executing_eagerly() and not self.pixels_are_valid(x):
-            raise ValueError(f"{self.pixel_message}. Received: values from {np.min(x)} to {np.max(x)}")
+            raise ValueError(f"{self.data_message}. Received: values from {np.min(x)} to {np.max(x)}")
         return x
 
-    pixel_message = (
+    data_message = (
         "A Bernoulli likelihood takes pixels in {0, 1}, and other values (grey or NaN) arrived. Binarize the "
         'images first (`tfdvae.data.load(..., binarization="static")` or "dynamic")'
     )

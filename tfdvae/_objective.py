@@ -1,0 +1,68 @@
+"""What Keras models that bring their own objective share: compiling, checking batches, seeds."""
+
+import contextlib
+
+import keras
+import tensorflow as tf
+
+from tfdvae import random
+
+
+class OwnObjective:
+    """A mixin, before `keras.Model` among the bases.
+
+    The model has `seed`, the base seed of training; `data_message`, what a batch with wrong values is told;
+    and calls `_with_checked_values` on each batch.
+    """
+
+    def compile(self, optimizer, jit_compile=False, **kwargs):
+        """As `keras.Model.compile`, without a loss."""
+        if kwargs.get("loss") is not None:
+            raise ValueError("The model brings its own objective. Received: loss=" + repr(kwargs["loss"]))
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if replicas > 1 and kwargs.get("steps_per_execution", 1) > 1:
+            raise ValueError(
+                f"On several replicas (here {replicas}) `steps_per_execution` must be 1: with more, `fit` of "
+                f"Keras 3.15 fails. Received: steps_per_execution={kwargs['steps_per_execution']}"
+            )
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+
+    def compile_from_config(self, config):
+        """Restores the compile configuration."""
+        config = keras.saving.deserialize_keras_object(config)
+        self.compile(**{k: v for k, v in config.items() if v is not None})
+
+    def fit(self, x=None, *args, **kwargs):
+        """As `keras.Model.fit`; a batch with wrong values is a `ValueError`."""
+        if isinstance(x, tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # a dataset brings its own order
+        with self._data_errors():
+            return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, *args, **kwargs):
+        """As `keras.Model.evaluate`; a batch with wrong values is a `ValueError`."""
+        with self._data_errors():
+            return super().evaluate(*args, **kwargs)
+
+    def _with_checked_values(self, x, valid):
+        """The batch, which fails in the graph where `valid`, a boolean scalar, is false."""
+        with tf.control_dependencies([tf.debugging.Assert(valid, [self.data_message], 1)]):
+            return tf.identity(x)
+
+    @contextlib.contextmanager
+    def _data_errors(self):
+        """Turns the failed check into a `ValueError` without the graph's traceback."""
+        try:
+            yield
+        except tf.errors.InvalidArgumentError as error:
+            if self.data_message[:40] not in str(error):  # TensorFlow escapes the quotes further on
+                raise
+            raise ValueError(self.data_message) from error
+
+    def _replica_seed(self, counter, salt):
+        return random.replica_seed(self.seed, counter, salt=salt)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras 3.15 reads a batch to build what is unbuilt (here nothing), and fails if the replicas' shares
+        # of that batch are unequal.
+        del iterator, data_batch
