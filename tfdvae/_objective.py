@@ -59,6 +59,10 @@ class OwnObjective:
                 raise
             raise ValueError(self.data_message) from error
 
+    def scheduled_values(self) -> dict[str, float]:
+        """What follows a schedule of the step, at the present step, by name, for logs."""
+        return {}
+
     def _replica_seed(self, counter, salt):
         return random.replica_seed(self.seed, counter, salt=salt)
 
@@ -66,3 +70,15 @@ class OwnObjective:
         # Keras 3.15 reads a batch to build what is unbuilt (here nothing), and fails if the replicas' shares
         # of that batch are unequal.
         del iterator, data_batch
+
+
+def running_means(*names) -> dict[str, keras.metrics.Mean]:
+    """A running mean for each name."""
+    return {name: keras.metrics.Mean(name=name) for name in names}
+
+
+def update_means(means, count, **values) -> dict:
+    """Adds means over `count` examples, by name, to running means; returns what those are now."""
+    for name, value in values.items():
+        means[name].update_state(value, sample_weight=count)
+    return {name: mean.result() for name, mean in means.items()}

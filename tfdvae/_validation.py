@@ -23,3 +23,13 @@ def finite(name: str, values: np.ndarray) -> None:
     count = np.count_nonzero(~np.isfinite(values))
     if count:
         raise ValueError(f"`{name}` must be finite. Received {count} NaN or infinite of {values.size} values")
+
+
+def increasing_from_0_to_1(name: str, values: np.ndarray) -> None:
+    """Refuses a vector of at least two values that does not increase strictly from 0 to 1."""
+    # Written so that NaN fails, too.
+    if not (values[0] == 0 and values[-1] == 1 and np.all(np.diff(values) > 0)):
+        raise ValueError(
+            f"`{name}` must increase strictly from 0 to 1. Received: from {values[0]} to {values[-1]}, "
+            f"smallest step {np.min(np.diff(values))}"
+        )

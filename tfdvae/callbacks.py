@@ -167,7 +167,7 @@ class MetricsLog(keras.callbacks.Callback):
     def _scalars(self, logs):
         model = self.model
         row = {name: float(value) for name, value in logs.items()}
-        row.update(getattr(model, "scheduled_values", dict)())  # `RBMTrainer` has none
+        row.update(model.scheduled_values())
         row["learning_rate"] = float(model.optimizer.learning_rate)
         if model.rbm is not None:
             stored = model.stored_log_partition

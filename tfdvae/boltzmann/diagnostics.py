@@ -269,9 +269,10 @@ def chain_health(
     parameters, state = finite_parameters(rbm), _checked_state(rbm, state)
     energies, flip_rate = _probe(parameters, state, tf.constant(num_sweeps), random.as_seed(seed))
     energies, flip_rate = energies.numpy(), float(flip_rate)
+    time = integrated_autocorrelation_time(energies)
     health = {
-        "autocorrelation_time": integrated_autocorrelation_time(energies),
-        "effective_sample_size": effective_sample_size(energies),
+        "autocorrelation_time": time,
+        "effective_sample_size": energies.size / time,
         "r_hat": potential_scale_reduction(energies),
         "flip_rate": flip_rate,
     }

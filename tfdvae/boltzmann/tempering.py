@@ -21,11 +21,10 @@ along the ladder faster than pairs drawn at random.
 
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from tfdvae import random
-from tfdvae._validation import positive_integer
+from tfdvae._validation import increasing_from_0_to_1, positive_integer
 from tfdvae.boltzmann.gibbs import GibbsState, draw_units, split_seeds, unit_noise
 from tfdvae.boltzmann.rbm import RBMParameters
 
@@ -124,12 +123,7 @@ def _check_path(path):
             "`inverse_temperatures` must be at least two, from 0 to 1. Received: a ladder of the shape "
             f"{betas.shape}"
         )
-    # Written so that NaN fails, too.
-    if not (betas[0] == 0 and betas[-1] == 1 and np.all(np.diff(betas) > 0)):
-        raise ValueError(
-            "`inverse_temperatures` must increase strictly from 0 to 1. Received: from "
-            f"{betas[0]} to {betas[-1]}, smallest step {np.min(np.diff(betas))}"
-        )
+    increasing_from_0_to_1("inverse_temperatures", betas)
     left, right = path.parameters.coupling.shape
     if path.base_left.shape != (left,) or path.base_right.shape != (right,):
         raise ValueError(

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import numerics, random
-from tfdvae._objective import OwnObjective
+from tfdvae._objective import OwnObjective, running_means, update_means
 from tfdvae._validation import finite
 from tfdvae.boltzmann.chains import ContrastiveDivergence, PersistentChains, TemperedChains
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate, MeasuresLogPartition
@@ -96,8 +96,8 @@ class RBMTrainer(OwnObjective, MeasuresLogPartition, keras.Model):
             )
         self.negative_phase = negative_phase
         self._add_step_and_log_partition()
-        self._training_means = _means("pseudo_log_likelihood", "free_energy_gap")
-        self._test_means = _means("log_likelihood", "pseudo_log_likelihood")
+        self._training_means = running_means("pseudo_log_likelihood", "free_energy_gap")
+        self._test_means = running_means("log_likelihood", "pseudo_log_likelihood")
         self.built = True
 
     @classmethod
@@ -179,7 +179,7 @@ class RBMTrainer(OwnObjective, MeasuresLogPartition, keras.Model):
         with tf.control_dependencies([pseudo]):  # measured before the weights change
             self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self.step.assign_add(1)
-        return _update_means(
+        return update_means(
             self._training_means,
             size,
             pseudo_log_likelihood=numerics.mean_or_zero(pseudo),
@@ -192,7 +192,7 @@ class RBMTrainer(OwnObjective, MeasuresLogPartition, keras.Model):
         log_likelihood = (
             -numerics.mean_or_zero(self.rbm.free_energy(left)) - self.stored_log_partition.value_tensor
         )
-        return _update_means(
+        return update_means(
             self._test_means,
             tf.shape(left)[0],
             log_likelihood=log_likelihood,
@@ -344,13 +344,3 @@ def _shares(log_weights, samples) -> tf.Tensor:
     if log_weights is None:
         return tf.ones_like(samples[:, 0]) / tf.cast(tf.shape(samples)[0], samples.dtype)
     return tf.stop_gradient(tf.cast(tf.nn.softmax(log_weights), samples.dtype))
-
-
-def _means(*names):
-    return {name: keras.metrics.Mean(name=name) for name in names}
-
-
-def _update_means(means, count, **values):
-    for name, value in values.items():
-        means[name].update_state(value, sample_weight=count)
-    return {name: mean.result() for name, mean in means.items()}

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfdvae import numerics, random
-from tfdvae._objective import OwnObjective
+from tfdvae._objective import OwnObjective, running_means, update_means
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.chains import log_partition_surrogate
 from tfdvae.models.likelihood import LatentVariableModel
@@ -35,9 +35,7 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
 
     def _finish_init(self):
         super()._finish_init()
-        self._metric_means = {
-            name: keras.metrics.Mean(name=name) for name in ("loss", "elbo", "reconstruction", "kl")
-        }
+        self._metric_means = running_means("loss", "elbo", "reconstruction", "kl")
 
     def parameter_groups(self) -> dict[str, list]:
         """The trainable variables by name of group: `"prior"` and `"networks"`."""
@@ -46,7 +44,7 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
         return {"networks": [v for v in self.trainable_variables if id(v) not in ids], "prior": prior}
 
     def scheduled_values(self) -> dict[str, float]:
-        """What follows a schedule of the step, at the present step, by name, for logs."""
+        """The KL factor at the present step."""
         return {"kl_factor": float(schedules.value_at(self.kl_factor, self.step))}
 
     def compile(self, optimizer="adam", group_optimizers=None, jit_compile=False, **kwargs):
@@ -145,7 +143,8 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
             optimizer.apply_gradients([(next(gradients), v) for v in variables])
         self.step.assign_add(1)
         log_z = self._logged_log_partition()
-        return self._update_metrics(
+        return update_means(
+            self._metric_means,
             tf.shape(x)[0],
             loss=kl_factor * (kl + log_z) - reconstruction + decay,
             elbo=reconstruction - kl - log_z,
@@ -163,7 +162,8 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
         )
         reconstruction, kl = numerics.mean_or_zero(terms.reconstruction), numerics.mean_or_zero(terms.kl)
         kl += self._logged_log_partition()
-        return self._update_metrics(
+        return update_means(
+            self._metric_means,
             tf.shape(x)[0],
             loss=kl - reconstruction,
             elbo=reconstruction - kl,
@@ -180,11 +180,6 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
     def _logged_log_partition(self):
         """The stored estimate of log Z, whatever its age: for metrics alone."""
         return tf.constant(0.0) if self.rbm is None else self.stored_log_partition.value_tensor
-
-    def _update_metrics(self, batch, **values):
-        for name, value in values.items():
-            self._metric_means[name].update_state(value, sample_weight=batch)
-        return {name: metric.result() for name, metric in self._metric_means.items()}
 
     def fit(self, x=None, *args, **kwargs):
         """As `keras.Model.fit`; measures log Z first where there is no estimate yet."""

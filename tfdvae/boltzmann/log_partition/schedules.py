@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import random
+from tfdvae._validation import increasing_from_0_to_1
 from tfdvae.boltzmann.gibbs import split_seeds
 from tfdvae.boltzmann.log_partition.path import BaseBiases, base_samples, call_for_any_length, walk_step
 from tfdvae.boltzmann.rbm import RBMParameters
@@ -63,12 +64,7 @@ def _checked(schedule, num_temperatures):
             f"`schedule` must hold num_temperatures + 1 = {num_temperatures + 1} inverse temperatures. "
             f"Received: shape {betas.shape}"
         )
-    # Written so that NaN fails, too.
-    if not (betas[0] == 0 and betas[-1] == 1 and np.all(np.diff(betas) > 0)):
-        raise ValueError(
-            "`schedule` must increase strictly from 0 to 1. Received: from "
-            f"{betas[0]} to {betas[-1]}, smallest step {np.min(np.diff(betas))}"
-        )
+    increasing_from_0_to_1("schedule", betas)
     return betas
 
 
