@@ -17,6 +17,7 @@ Seed = tf.Tensor
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 _FOLD = 0x5BD1E995
+_PHILOX = tf.random.Algorithm.PHILOX.value
 
 
 def enable_reproducibility() -> None:
@@ -86,6 +87,15 @@ def integer(seed: int, *, salt: str) -> int:
 def bits(shape, *, seed) -> tf.Tensor:
     """Uniform random 32-bit integers, int32, from the framework's counter-based generator."""
     return tf.random.stateless_uniform(shape, as_seed(seed), None, None, tf.int32, alg="philox")
+
+
+def bits_of_key(shape, key) -> tf.Tensor:
+    """Uniform random 32-bit integers, int32, from a key of the generator, uint64 `[1]`: `bits` without the
+    operations that make a key from a seed, for inner loops.
+    """
+    return tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=shape, key=key, counter=tf.zeros([2], tf.uint64), alg=_PHILOX, dtype=tf.int32
+    )
 
 
 def uniform(shape, *, seed, dtype=tf.float32) -> tf.Tensor:

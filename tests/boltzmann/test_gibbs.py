@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tfdvae.boltzmann import GibbsState, RBMParameters, gibbs_sweep, gibbs_sweeps
-from tfdvae.boltzmann.gibbs import draw_units, halve_chains, join_chains, unit_noise
+from tfdvae.boltzmann.gibbs import draw_units, join_chains, noise_seeds, split_chains, unit_noise
 
 FALSE_FAILURES = 1e-6
 
@@ -47,13 +47,13 @@ def test_the_chi_squared_test_finds_wrong_kernels(wrong_sweep, make_machine, enu
     assert all_states.p_value(*wrong_sweep(machine.parameters, state, 1)) < FALSE_FAILURES
 
 
-@pytest.mark.parametrize("num_chains", [150, 5000], ids=["whole", "halved"])
+@pytest.mark.parametrize("num_chains", [150, 20_000], ids=["whole", "in_parts"])
 def test_long_chains_reach_the_distribution(num_chains, make_machine, enumerate_machine):
     machine = make_machine(4, 3, scale=0.8)
     all_states = enumerate_machine(machine)
     run = tf.function(gibbs_sweeps)
     lefts, rights = [], []
-    for seed in range(5000 // num_chains):
+    for seed in range(-(-5000 // num_chains)):
         state = GibbsState(tf.zeros([num_chains, 4]), tf.ones([num_chains, 3]))
         left, right = run(machine.parameters, state, 50, seed=tf.constant([seed, 7]))
         lefts.append(left.numpy())
@@ -155,7 +155,7 @@ def test_clamped_chains_reach_the_conditional_law(sweeps, right, make_machine, e
     machine = make_machine(4, 3, scale=0.8)
     clamped = CLAMPED["both"]
     law, exact = conditional_draws(enumerate_machine(machine), clamped, 20_000)
-    # The free units start anywhere; a mask for each chain, of which the chains are halved, is the same.
+    # The free units start anywhere; a mask for each chain, which is split with the chains, is the same.
     state = GibbsState(*(tf.where(m, z, tf.ones_like(z)) for m, z in zip(clamped, exact, strict=True)))
     masks = GibbsState(*(np.tile(m, (20_000, 1)) for m in clamped))
     after = sweeps(machine.parameters, state, 30, seed=2, clamped=clamped)
@@ -166,10 +166,11 @@ def test_clamped_chains_reach_the_conditional_law(sweeps, right, make_machine, e
 
 
 def test_masks_and_temperatures_belong_to_their_chains(make_machine):
-    # 300 chains run in two halves; each chain is clamped, or cold, or neither.
+    # 15,000 chains run in three parts; each chain is clamped, or cold, or neither.
     machine = make_machine(4, 3)
-    state = GibbsState(tf.ones([300, 4]), tf.ones([300, 3]))
-    chains = np.arange(300)
+    state = GibbsState(tf.ones([15_000, 4]), tf.ones([15_000, 3]))
+    assert len(split_chains(state.left, 4)) == 3
+    chains = np.arange(15_000)
     clamped = GibbsState(np.repeat(chains[:, np.newaxis] % 3 == 0, 4, axis=1), None)
     for first in ("right", "left"):
         left, _ = gibbs_sweeps(machine.parameters, state, 5, seed=1, first=first, clamped=clamped)
@@ -198,7 +199,8 @@ def test_the_default_stream_does_not_change():
     rng = np.random.default_rng(0)
     left_bias, right_bias, coupling = (rng.normal(size=s).astype(np.float32) for s in (5, 3, (5, 3)))
     left = rng.integers(0, 2, (7, 5)).astype(np.float32)
-    right_noise, left_noise = unit_noise(7, (3, 5), seed=4)
+    right_seed, left_seed = noise_seeds(4, 1, 2).of_step(0)
+    right_noise, left_noise = unit_noise(7, 3, right_seed), unit_noise(7, 5, left_seed)
     want_right = np.floor(1 / (1 + np.exp(-(left @ coupling + right_bias))) + right_noise.numpy())
     want_left = np.floor(1 / (1 + np.exp(-(want_right @ coupling.T + left_bias))) + left_noise.numpy())
     parameters = RBMParameters(*(tf.constant(p) for p in (left_bias, right_bias, coupling)))
@@ -287,7 +289,11 @@ def test_rejects_numbers_of_sweeps(bad, make_machine):
 
 def test_noise_is_uniform_on_its_grid():
     seeds = [tf.constant([s, 5]) for s in range(1500)]
-    draw = tf.function(lambda seed: unit_noise(3, (5, 7), seed=seed))
+
+    @tf.function
+    def draw(seed):
+        return [unit_noise(3, n, s) for n, s in zip((5, 7), noise_seeds(seed, 1, 2).of_step(0), strict=True)]
+
     first, second = zip(*(draw(s) for s in seeds), strict=True)
     assert first[0].shape == (3, 5)
     assert second[0].shape == (3, 7)
@@ -323,9 +329,19 @@ def test_units_are_binary_for_every_logit():
         assert np.all(np.diff(got) >= 0)
 
 
-def test_halves_join_to_the_whole():
-    for num_chains in (1, 199, 200, 333):
+def test_parts_join_to_the_whole():
+    for num_chains, units, num_parts in (
+        (1, 3, 1),
+        (8333, 3, 1),
+        (8334, 3, 2),
+        (1003, 100, 5),
+        (1000, 250, 10),
+        (1000, 251, 2),
+        (1, 10**6, 1),
+        (3, 10**5, 3),
+    ):
         chains = tf.random.stateless_uniform([num_chains, 3], [1, 2])
-        parts = halve_chains(chains)
-        assert len(parts) == (1 if num_chains < 200 else 2)
+        parts = split_chains(chains, units)
+        assert len(parts) == num_parts
+        assert max(len(p) for p in parts) - min(len(p) for p in parts) <= 1
         np.testing.assert_array_equal(join_chains(parts), chains)

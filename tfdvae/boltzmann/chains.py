@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfdvae import random
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann import tempering
-from tfdvae.boltzmann.gibbs import GibbsState, draw_units, gibbs_sweeps, unit_noise
+from tfdvae.boltzmann.gibbs import GibbsState, draw_units, gibbs_sweeps, noise_seed, unit_noise
 from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine
 
 
@@ -260,7 +260,7 @@ class TemperedChains(_Sampler):
         replicas = tf.stop_gradient(tf.reshape(replicas, self.replicas.shape))
         self.replicas.assign(replicas)
         left = replicas[:, -1]
-        (noise,) = unit_noise(self.num_chains, coupling.shape[1:], seed=seed_right, dtype=coupling.dtype)
+        noise = unit_noise(self.num_chains, coupling.shape[1], noise_seed(seed_right, dtype=coupling.dtype))
         return NegativeSamples(left, draw_units(left @ coupling + right_bias, noise))
 
     def get_config(self):

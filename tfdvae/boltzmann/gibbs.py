@@ -4,8 +4,9 @@ Both sides of the bipartite graph are sampled in turn, each given the other, so 
 every unit once. The kernels hold no state and leave the distribution of the machine unchanged.
 
 On a CPU a sweep of layers of 100 to 200 units costs as much for random bits as for matrix products.
-Hence 16 bits a unit (`unit_noise`), and `floor(probability + noise)` in place of a comparison and a
-cast, which take several times as long.
+Hence 16 bits a unit (`unit_noise`), seeds that are made before a loop and not in it, `floor(probability +
+noise)` in place of a comparison and a cast, which take several times as long, and parts of the chains that
+run side by side (`split_chains`).
 """
 
 import math
@@ -18,7 +19,9 @@ from tfdvae import random
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.rbm import RBMParameters
 
-_MIN_CHAINS_TO_HALVE = 200
+# An operation on more units is shared among threads, which then wait for one another (see `split_chains`).
+_UNITS_OF_A_PART = 25_000
+_MAX_PARTS = 10
 
 
 class GibbsState(NamedTuple):
@@ -57,12 +60,21 @@ def gibbs_sweep(
     """
     _check_inverse_temperature(inverse_temperature)
     _check_first(first)
+    masks = _masks(clamped, state, parameters)
+    seeds = noise_seeds(seed, 1, 2, dtype=parameters.coupling.dtype).of_step(0)
+    return _sweep(parameters, state, seeds, inverse_temperature, first, masks)
+
+
+def _sweep(parameters, state, seeds, inverse_temperature, first, masks) -> GibbsState:
     left_bias, right_bias, coupling = parameters
     left_units, right_units = (coupling.shape[i] or tf.shape(coupling)[i] for i in (0, 1))
     given = state.left if first == "right" else state.right
     chains = given.shape[0] or tf.shape(given)[0]
-    left_clamped, right_clamped = _masks(clamped, state, parameters)
-    right_noise, left_noise = unit_noise(chains, (right_units, left_units), seed=seed, dtype=coupling.dtype)
+    left_clamped, right_clamped = masks
+    right_noise, left_noise = (
+        unit_noise(chains, right_units, seeds[0]),
+        unit_noise(chains, left_units, seeds[1]),
+    )
 
     def tempered(logits):
         # At 1 no product, so that the framework fuses the matrix product, the bias and the sigmoid.
@@ -115,23 +127,19 @@ def gibbs_sweeps(
     """
     num_sweeps = positive_integer("num_sweeps", num_sweeps)
     _check_inverse_temperature(inverse_temperature)
-    masks = GibbsState(*_masks(clamped, state, parameters))
-    lefts, rights = halve_chains(state.left), halve_chains(state.right)
-    betas = _halve_like(lefts, inverse_temperature)
-    masks = [GibbsState(*m) for m in zip(*(_halve_like(lefts, mask) for mask in masks), strict=True)]
-    seeds = split_seeds(seed, num_sweeps, len(lefts))
+    _check_first(first)
+    masks = _masks(clamped, state, parameters)
+    lefts, rights = (split_chains(side, max(parameters.coupling.shape)) for side in state)
+    betas, *masks = (_split_like(lefts, values) for values in (inverse_temperature, *masks))
+    seeds = noise_seeds(seed, num_sweeps, 2 * len(lefts), dtype=parameters.coupling.dtype)
 
     def body(i, lefts, rights):
+        step_seeds = seeds.of_step(i)
         states = [
-            gibbs_sweep(
-                parameters,
-                GibbsState(*z),
-                seed=seeds[i, p],
-                inverse_temperature=betas[p],
-                first=first,
-                clamped=masks[p],
+            _sweep(parameters, GibbsState(left, right), step_seeds[2 * p :][:2], beta, first, part_masks)
+            for p, (left, right, beta, *part_masks) in enumerate(
+                zip(lefts, rights, betas, *masks, strict=True)
             )
-            for p, z in enumerate(zip(lefts, rights, strict=True))
         ]
         return i + 1, *(tuple(side) for side in zip(*states, strict=True))
 
@@ -178,12 +186,11 @@ def _masks(clamped, state, parameters):
     return tuple(masks)
 
 
-def _halve_like(parts, values):
+def _split_like(parts, values):
     """For each part of the chains the values that belong to it: a share of `[chains, n]`, else all."""
     if len(parts) == 1 or np.ndim(values) < 2:
         return (values,) * len(parts)
-    half = parts[0].shape[0]
-    return values[:half], values[half:]
+    return tf.split(values, [part.shape[0] for part in parts])
 
 
 def draw_units(logits: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
@@ -191,23 +198,47 @@ def draw_units(logits: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
     return tf.floor(tf.sigmoid(logits) + noise)
 
 
-def unit_noise(chains, units, *, seed, dtype=tf.float32) -> list[tf.Tensor]:
-    """Uniform numbers in [0, 1) for `draw_units`, an array `[chains, n]` for every `n` in `units`.
+class NoiseSeed(NamedTuple):
+    """What an array of `unit_noise` is made from: a key, uint64 `[1]`, and an offset in [0, 2^-16)."""
+
+    key: tf.Tensor
+    offset: tf.Tensor
+
+
+class NoiseSeeds(NamedTuple):
+    """Seeds of all arrays of a loop: `keys [steps, arrays, 1]`, `offsets [steps, arrays]`."""
+
+    keys: tf.Tensor
+    offsets: tf.Tensor
+
+    def of_step(self, step) -> list[NoiseSeed]:
+        """The seeds of a step's arrays."""
+        return [NoiseSeed(*s) for s in zip(*(tf.unstack(v[step]) for v in self), strict=True)]
+
+
+def noise_seeds(seed, num_steps, num_arrays: int, *, dtype=tf.float32) -> NoiseSeeds:
+    """Independent seeds for `unit_noise`, all at once, which is cheaper than some in each step of a loop."""
+    words = random.bits([num_steps, num_arrays, 3], seed=seed)
+    offsets = tf.cast(tf.bitwise.bitwise_and(words[..., 2], 127), dtype) * 2.0**-23
+    return NoiseSeeds(tf.bitcast(words[..., :2], tf.uint64)[..., tf.newaxis], offsets)
+
+
+def noise_seed(seed, *, dtype=tf.float32) -> NoiseSeed:
+    """The seed of one array."""
+    return noise_seeds(seed, 1, 1, dtype=dtype).of_step(0)[0]
+
+
+def unit_noise(chains, units, seed: NoiseSeed) -> tf.Tensor:
+    """Uniform numbers in [0, 1) for `draw_units`, shape `[chains, units]`, dtype of the offset.
 
     Each number is uniform on a grid of 2^-23, so that the probability of a unit is exact to 2^-23. Its 16
-    leading bits are its own, the 7 last ones are common to an array: the covariance that this adds between
-    two units of an array is at most 2^-34.
+    leading bits are its own, the 7 last ones are common to the array: the covariance that this adds between
+    two of its units is at most 2^-34.
     """
-    sizes = [chains * n for n in units]
-    words = random.bits([(sum(sizes) + 1) // 2 + len(units)], seed=seed)
-    halves = tf.reshape(tf.bitcast(words, tf.uint16), [-1])
-    arrays, start = [], 0
-    for i, (n, size) in enumerate(zip(units, sizes, strict=True)):
-        own = tf.cast(tf.reshape(halves[start : start + size], [chains, n]), dtype)
-        common = tf.cast(tf.bitwise.bitwise_and(words[-1 - i], 127), dtype)
-        arrays.append(own * 2.0**-16 + common * 2.0**-23)
-        start = start + size
-    return arrays
+    size = chains * units
+    words = random.bits_of_key([(size + 1) // 2], seed.key)
+    own = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:size]
+    return tf.cast(tf.reshape(own, [chains, units]), seed.offset.dtype) * 2.0**-16 + seed.offset
 
 
 def split_seeds(seed, *shape) -> tf.Tensor:
@@ -217,17 +248,23 @@ def split_seeds(seed, *shape) -> tf.Tensor:
     return tf.reshape(seeds, [*shape, 2])
 
 
-def halve_chains(chains: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Two halves of many chains `[chains, ...]`, or one part with all of few.
+def split_chains(chains: tf.Tensor, units: int) -> tuple[tf.Tensor, ...]:
+    """Parts of the chains `[chains, ...]` that fill the threads, for layers of up to `units` units.
 
-    Matrix products of this size run on one thread; those of the other half fill the second one.
+    TensorFlow shares an operation on many units among its threads, which then wait for one another, and
+    runs small operations whole, side by side where they do not depend on one another. So parts are as large
+    as one thread takes whole. Where that would be too many parts, threads wait little in comparison with
+    the work, and two parts fill the gaps.
     """
-    num_chains = chains.shape[0] or 0
-    if num_chains < _MIN_CHAINS_TO_HALVE:
+    num_chains = chains.shape[0] or 1
+    num_parts = min(-(-num_chains * (units or 1) // _UNITS_OF_A_PART), num_chains)
+    if num_parts == 1:
         return (chains,)
-    return chains[: num_chains // 2], chains[num_chains // 2 :]
+    num_parts = num_parts if num_parts <= _MAX_PARTS else 2
+    sizes = [num_chains // num_parts + (p < num_chains % num_parts) for p in range(num_parts)]
+    return tuple(tf.split(chains, sizes))
 
 
 def join_chains(parts) -> tf.Tensor:
-    """Undoes `halve_chains`."""
+    """Undoes `split_chains`."""
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)

@@ -25,7 +25,7 @@ import tensorflow as tf
 
 from tfdvae import random
 from tfdvae._validation import increasing_from_0_to_1, positive_integer
-from tfdvae.boltzmann.gibbs import GibbsState, draw_units, split_seeds, unit_noise
+from tfdvae.boltzmann.gibbs import GibbsState, draw_units, noise_seed, noise_seeds, split_seeds, unit_noise
 from tfdvae.boltzmann.rbm import RBMParameters
 
 _MIN_REPLICAS_TO_HALVE = 200
@@ -74,7 +74,7 @@ def tempering_start(path: TemperedPath, num_ladders: int, *, seed) -> TemperingS
     num_ladders = positive_integer("num_ladders", num_ladders)
     _check_path(path)
     slots, units = path.inverse_temperatures.shape[0], path.base_left.shape[0]
-    (noise,) = unit_noise(num_ladders * slots, (units,), seed=seed, dtype=path.base_left.dtype)
+    noise = unit_noise(num_ladders * slots, units, noise_seed(seed, dtype=path.base_left.dtype))
     left = draw_units(tf.broadcast_to(path.base_left, noise.shape), noise)
     slot = tf.broadcast_to(tf.range(slots), [num_ladders, slots])
     return TemperingState(tf.reshape(left, [num_ladders, slots, units]), slot)
@@ -111,7 +111,7 @@ def samples_at(path: TemperedPath, state: TemperingState, slot: int = -1, *, see
     replicas = tf.argmax(tf.equal(state.slot, slot), axis=1)
     left = tf.gather(state.left, replicas, batch_dims=1)
     _, right_bias, coupling = path.parameters
-    (noise,) = unit_noise(left.shape[0], (path.base_right.shape[0],), seed=seed, dtype=left.dtype)
+    noise = unit_noise(left.shape[0], path.base_right.shape[0], noise_seed(seed, dtype=left.dtype))
     slope = tf.nn.bias_add(tf.linalg.matmul(left, coupling), right_bias - path.base_right)
     return GibbsState(left, draw_units(path.base_right + betas[slot] * slope, noise))
 
@@ -169,10 +169,11 @@ def _sweeps_in_two_parts(path, state, num_sweeps, seed):
 
 def _run(path, state, num_sweeps, seed):
     ladders, replicas, units = tf.unstack(tf.shape(state.left))
-    seeds = split_seeds(seed, num_sweeps, 2)
+    seed_noise, seed_swaps = random.split(seed, salt="tempering_sweeps")
+    noises, swaps = noise_seeds(seed_noise, num_sweeps, 2), split_seeds(seed_swaps, num_sweeps)
 
     def body(t, left, slot, log_ratios, ends):
-        left, slot, log_ratio, end = _sweep(path, left, slot, t % 2, seeds[t])
+        left, slot, log_ratio, end = _sweep(path, left, slot, t % 2, *noises.of_step(t), swaps[t])
         return t + 1, left, slot, log_ratios.write(t, log_ratio), ends.write(t, end)
 
     _, left, slot, log_ratios, ends = tf.while_loop(
@@ -190,14 +191,13 @@ def _run(path, state, num_sweeps, seed):
     return state, TemperingTrace(log_ratios.stack(), ends.stack())
 
 
-def _sweep(path, left, slot, parity, seeds):
+def _sweep(path, left, slot, parity, right_seed, left_seed, swap_seed):
     """One sweep of rows `left [ladders * replicas, left]`; also returns what the trace keeps of it."""
     (left_bias, right_bias, coupling), base_left, base_right, betas = path
     left_change, right_change = left_bias - base_left, right_bias - base_right
     ladders, replicas = tf.unstack(tf.shape(slot))
-    noise = unit_noise(
-        ladders * replicas, (tf.shape(coupling)[1], tf.shape(coupling)[0]), seed=seeds[0], dtype=left.dtype
-    )
+    right_noise = unit_noise(ladders * replicas, tf.shape(coupling)[1], right_seed)
+    left_noise = unit_noise(ladders * replicas, tf.shape(coupling)[0], left_seed)
 
     # The logits are linear in beta: one product serves both temperatures of the ratio and the Gibbs step.
     slope = tf.nn.bias_add(tf.linalg.matmul(left, coupling), right_change)
@@ -207,19 +207,18 @@ def _sweep(path, left, slot, parity, seeds):
     ratio = tf.nn.softplus(base_right + there * slope) - tf.nn.softplus(base_right + here * slope)
     ratio = tf.reduce_sum(ratio, 1) + (there - here)[:, 0] * tf.linalg.matvec(left, left_change)
 
-    rows = (
-        slot + replicas * tf.range(ladders)[:, tf.newaxis]
-    )  # the place of a replica when sorted by its slot
-    replica_in_slot = tf.reshape(tf.math.invert_permutation(tf.reshape(rows, [-1])), tf.shape(slot))
+    # The place of a replica when sorted by its slot.
+    places = slot + replicas * tf.range(ladders)[:, tf.newaxis]
+    replica_in_slot = tf.reshape(tf.math.invert_permutation(tf.reshape(places, [-1])), tf.shape(slot))
     log_ratio = tf.gather(ratio, replica_in_slot)
-    accepted = _accepted(log_ratio, partners, seed=seeds[1])
-    slot = tf.where(tf.gather(tf.reshape(accepted, [-1]), rows), tf.gather(partners, slot), slot)
+    accepted = _accepted(log_ratio, partners, seed=swap_seed)
+    slot = tf.where(tf.gather(tf.reshape(accepted, [-1]), places), tf.gather(partners, slot), slot)
     ends = tf.stack([_replica_in(slot, 0), _replica_in(slot, replicas - 1)], axis=1)
 
     beta = _rows(tf.gather(betas, slot))
-    right = draw_units(base_right + beta * slope, noise[0])
+    right = draw_units(base_right + beta * slope, right_noise)
     slope = tf.nn.bias_add(tf.linalg.matmul(right, coupling, transpose_b=True), left_change)
-    left = draw_units(base_left + beta * slope, noise[1])
+    left = draw_units(base_left + beta * slope, left_noise)
     return left, slot, log_ratio, ends
 
 

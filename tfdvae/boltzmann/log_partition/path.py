@@ -20,9 +20,10 @@ from tfdvae._validation import finite, positive_integer
 from tfdvae.boltzmann.gibbs import (
     GibbsState,
     draw_units,
-    halve_chains,
     join_chains,
-    split_seeds,
+    noise_seed,
+    noise_seeds,
+    split_chains,
     unit_noise,
 )
 from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine
@@ -137,7 +138,7 @@ def base_log_partition(base: BaseBiases) -> float:
 
 def base_samples(base: BaseBiases, num_chains: int, *, seed) -> tf.Tensor:
     """Exact samples of the base model's left side, `[num_chains, left]`."""
-    (noise,) = unit_noise(num_chains, base.left.shape, seed=seed, dtype=base.left.dtype)
+    noise = unit_noise(num_chains, base.left.shape[0], noise_seed(seed, dtype=base.left.dtype))
     return draw_units(tf.broadcast_to(base.left, noise.shape), noise)
 
 
@@ -177,21 +178,23 @@ def walk(parameters: RBMParameters, base: BaseBiases, left: tf.Tensor, betas: np
     """
     seed = random.as_seed(seed)
     lefts, log_weights, moments = call_for_any_length(
-        _walk, parameters, base, halve_chains(left), betas, seed=seed
+        _walk, parameters, base, split_chains(left, max(parameters.coupling.shape)), betas, seed=seed
     )
     chains = left.shape[0]
     unbiased = chains / (chains - 1) if chains > 1 else np.nan
     return Walk(join_chains(lefts), join_chains(log_weights), moments[:, 0], moments[:, 1] * unbiased)
 
 
-def walk_step(parameters: RBMParameters, base: BaseBiases, left, old_beta, beta, *, seed):
-    """One step of the walk: `left` after it, and the log weight's change `[chains]`, float32."""
+def walk_step(parameters: RBMParameters, base: BaseBiases, left, old_beta, beta, *, seeds):
+    """One step of the walk: `left` after it, and the log weight's change `[chains]`, float32.
+
+    `seeds` are those of the noise of the right and of the left side.
+    """
     left_bias, right_bias, coupling = parameters
     left_change, right_change = left_bias - base.left, right_bias - base.right
     left_units, right_units = coupling.shape
-    right_noise, left_noise = unit_noise(
-        left.shape[0], (right_units, left_units), seed=seed, dtype=coupling.dtype
-    )
+    right_noise = unit_noise(left.shape[0], right_units, seeds[0])
+    left_noise = unit_noise(left.shape[0], left_units, seeds[1])
     # The logits are linear in beta: one product serves both temperatures of the weight and the sweep.
     right_slope = tf.nn.bias_add(tf.linalg.matmul(left, coupling), right_change)
     right_logits = base.right + beta * right_slope
@@ -214,11 +217,12 @@ def call_for_any_length(function, parameters, base, left, betas, *, seed):
 @tf.function
 def _walk(parameters, base, lefts, betas, seed):
     num_steps = tf.size(betas) - 1
-    seeds = split_seeds(seed, num_steps, len(lefts))
+    seeds = noise_seeds(seed, num_steps, 2 * len(lefts), dtype=betas.dtype)
 
     def body(k, lefts, log_weights, moments):
+        step_seeds = seeds.of_step(k)
         parts = [
-            walk_step(parameters, base, left, betas[k], betas[k + 1], seed=seeds[k, p])
+            walk_step(parameters, base, left, betas[k], betas[k + 1], seeds=step_seeds[2 * p :][:2])
             for p, left in enumerate(lefts)
         ]
         lefts, changes = zip(*parts, strict=True)

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tfdvae import random
 from tfdvae._validation import increasing_from_0_to_1
-from tfdvae.boltzmann.gibbs import split_seeds
+from tfdvae.boltzmann.gibbs import noise_seeds
 from tfdvae.boltzmann.log_partition.path import BaseBiases, base_samples, call_for_any_length, walk_step
 from tfdvae.boltzmann.rbm import RBMParameters
 
@@ -106,10 +106,10 @@ def _pilot_lengths(parameters, base, betas, *, seed):
 @tf.function
 def _log_cess_fractions(parameters, base, left, betas, seed):
     num_steps = tf.size(betas) - 1
-    seeds = split_seeds(seed, num_steps, 1)
+    seeds = noise_seeds(seed, num_steps, 2, dtype=betas.dtype)
 
     def body(k, left, fractions):
-        left, change = walk_step(parameters, base, left, betas[k], betas[k + 1], seed=seeds[k, 0])
+        left, change = walk_step(parameters, base, left, betas[k], betas[k + 1], seeds=seeds.of_step(k))
         change = tf.cast(change, tf.float64)
         log_cess = 2 * tf.reduce_logsumexp(change) - tf.reduce_logsumexp(2 * change)
         return k + 1, left, fractions.write(k, log_cess - np.log(left.shape[0]))
