@@ -1,18 +1,25 @@
 """What Keras models that bring their own objective share: compiling, checking batches, seeds."""
 
 import contextlib
+import re
 
 import keras
 import tensorflow as tf
 
 from tfdvae import random
 
+_NOT_FINITE = "The loss is not finite"
+
+
+class TrainingDiverged(ValueError):
+    """The loss of a step is NaN or infinite; that step has changed no weight."""
+
 
 class OwnObjective:
     """A mixin, before `keras.Model` among the bases.
 
-    The model has `seed`, the base seed of training; `data_message`, what a batch with wrong values is told;
-    and calls `_with_checked_values` on each batch.
+    The model has `seed`, the base seed of training; `step`; `data_message`, what a batch with wrong values is
+    told; and calls `_with_checked_values` on each batch.
     """
 
     def compile(self, optimizer, jit_compile=False, **kwargs):
@@ -49,12 +56,26 @@ class OwnObjective:
         with tf.control_dependencies([tf.debugging.Assert(valid, [self.data_message], 1)]):
             return tf.identity(x)
 
+    def _assert_finite(self, **terms):
+        """An operation that fails, naming step and terms, where a term of the loss is not finite."""
+        finite = tf.reduce_all(tf.math.is_finite(tf.stack(list(terms.values()))))
+        words = [word for name, value in terms.items() for word in (name, value)]
+        return tf.debugging.Assert(finite, [_NOT_FINITE, self.step, *words], 1)
+
     @contextlib.contextmanager
     def _data_errors(self):
-        """Turns the failed check into a `ValueError` without the graph's traceback."""
+        """Turns a failed check into a `ValueError` without the graph's traceback."""
         try:
             yield
         except tf.errors.InvalidArgumentError as error:
+            if _NOT_FINITE in str(error):
+                values = re.search(rf"\[{_NOT_FINITE}\]((?: \[[^\]]*\])*)", str(error))[1]
+                step, *words = re.findall(r"\[([^\]]*)\]", values)
+                terms = ", ".join(f"{n} {v}" for n, v in zip(words[::2], words[1::2], strict=True))
+                raise TrainingDiverged(
+                    f"The training has diverged: the terms of step {step} are {terms}. Go back to an earlier "
+                    "checkpoint and lower the learning rate, or clip the gradients"
+                ) from error
             if self.data_message[:40] not in str(error):  # TensorFlow escapes the quotes further on
                 raise
             raise ValueError(self.data_message) from error

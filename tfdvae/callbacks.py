@@ -7,6 +7,7 @@ import pathlib
 import time
 from collections.abc import Callable
 
+import h5py
 import keras
 import numpy as np
 import tensorflow as tf
@@ -196,6 +197,33 @@ def _whole_rows(text: str, last_step: int) -> list[str]:
     return kept
 
 
+class PlateauDecay(keras.callbacks.ReduceLROnPlateau):
+    """Lowers the learning rate when the validation bound no longer rises; its state can be checkpointed.
+
+    As `keras.callbacks.ReduceLROnPlateau`, but the state lasts from one `fit` to the next, and
+    `TrainingCheckpoint(..., callbacks=[...])` saves and restores it. Put it before the checkpoint.
+
+    Args:
+      patience: epochs without a better value after which the learning rate is lowered.
+      factor: what it is multiplied by.
+      monitor: the metric, larger is better.
+    """
+
+    def __init__(self, patience: int, factor: float = 0.5, monitor: str = "val_elbo"):
+        super().__init__(monitor, factor, patience, mode="max", min_delta=0.0)
+
+    def on_train_begin(self, logs=None):
+        """Keeps the state."""
+
+    def state(self) -> dict:
+        """The state, JSON-able; the learning rate itself is one of the optimizer's variables."""
+        return {"best": None if self.best is None else float(self.best), "wait": self.wait}
+
+    def restore_state(self, state: dict) -> None:
+        """The inverse of `state`."""
+        self.best, self.wait = state["best"], state["wait"]
+
+
 class TrainingCheckpoint(keras.callbacks.Callback):
     """Saves the whole training state atomically, and the best weights by a validation metric.
 
@@ -208,12 +236,13 @@ class TrainingCheckpoint(keras.callbacks.Callback):
       monitor: the metric of `best.weights.h5`, larger is better (for an `RBMTrainer` `"val_log_likelihood"`).
       every_epochs: how often to save.
       keep: how many of the last states to keep.
+      callbacks: callbacks whose `state()` is saved, and restored by `restore_state(state)`.
 
     Raises:
       ValueError: if `every_epochs` or `keep` is not positive.
     """
 
-    def __init__(self, directory, monitor="val_elbo", every_epochs=1, keep=2):
+    def __init__(self, directory, monitor="val_elbo", every_epochs=1, keep=2, callbacks=()):
         super().__init__()
         if every_epochs < 1 or keep < 1:
             raise ValueError(
@@ -224,6 +253,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         self.monitor = monitor
         self.every_epochs = every_epochs
         self.keep = keep
+        self.callbacks = {type(c).__name__: c for c in callbacks}
         self._has_warned = False
 
     def _states(self) -> list[pathlib.Path]:
@@ -246,6 +276,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             except OSError as error:
                 logging.warning("Skipping the unreadable checkpoint %s: %s", path, error)
                 continue
+            self._restore_callbacks(path)
             return int(model.step.numpy())
         if states:
             raise OSError(
@@ -270,10 +301,27 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             raise FileNotFoundError(f"There is no checkpoint in {self.directory}. Train first")
         return {"step": int(model.step.numpy())}
 
+    def last_state(self) -> pathlib.Path | None:
+        """The newest state, or `None`."""
+        return max(self._states(), default=None, key=lambda path: path.name)
+
+    def _restore_callbacks(self, path):
+        with h5py.File(path) as file:
+            states = json.loads(file.attrs.get("callbacks", "{}"))
+        for name, state in states.items():
+            if name in self.callbacks:
+                self.callbacks[name].restore_state(state)
+
     def _save(self, name):
         path = self.directory / name
+
+        def write(temporary):
+            self.model.save_weights(temporary)
+            with h5py.File(temporary, "a") as file:
+                file.attrs["callbacks"] = json.dumps({n: c.state() for n, c in self.callbacks.items()})
+
         try:
-            write_atomically(path, self.model.save_weights)
+            write_atomically(path, write)
         except RuntimeError as error:  # what h5py makes of a full disk
             raise OSError(f"{path} could not be written. Is the disk full? {error}") from error
 
@@ -341,16 +389,12 @@ class ImageGrids(keras.callbacks.Callback):
             return
         step = int(self.model.step.numpy())
         with self._writer.as_default(step=step):
-            tf.summary.image(
-                "samples",
-                self.model.sample(self.num_images, seed=step, mean=True),
-                max_outputs=self.num_images,
-            )
-            tf.summary.image(
-                "reconstructions",
-                tf.concat([self.images, self.model.reconstruct(self.images, seed=step, mean=True)], axis=2),
-                max_outputs=self.num_images,
-            )
+            pairs = [self.images, self.model.reconstruct(self.images, seed=step, mean=True)]
+            for name, images in (
+                ("samples", self.model.sample(self.num_images, seed=step, mean=True)),
+                ("reconstructions", tf.concat(pairs, axis=2)),
+            ):
+                tf.summary.image(name, images / self.model.max_pixel, max_outputs=self.num_images)
         self._writer.flush()
 
     def on_train_end(self, logs=None):

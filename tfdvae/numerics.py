@@ -34,5 +34,6 @@ def is_binary(values: tf.Tensor) -> tf.Tensor:
 
 
 def mean_or_zero(values: tf.Tensor) -> tf.Tensor:
-    """The mean; 0, not NaN, where a small last batch leaves a replica without any example."""
-    return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype))
+    """The mean over the last axis; 0, not NaN, where a small last batch leaves a replica without examples."""
+    count = tf.cast(tf.shape(values)[-1], values.dtype)
+    return tf.math.divide_no_nan(tf.reduce_sum(values, axis=-1), count)

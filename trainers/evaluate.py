@@ -2,7 +2,8 @@
 
     python -m trainers.evaluate --workdir=runs/digits
 
-Prints the figures and writes report.json, samples.png and reconstructions.png into the workdir. The best
+Prints the figures and writes report.json, samples.png, reconstructions.png and, of a DVAE++,
+samples_by_global.png into the workdir. The best
 checkpoint is the one with the highest bound on the validation split; see `trainers.train` for what the
 config's `evaluation` section may change.
 """
@@ -17,6 +18,7 @@ from tfdvae.evaluation import LikelihoodReport, evaluate_likelihood, measure_log
 from trainers import experiment, pictures, program
 
 _PICTURED = 32
+LIMITS = {"binary": "binary limit", "smoothed": "relaxed model (no figure of the binary one)"}
 
 
 def evaluate(config, model, workdir, data_dir=None, verbose=1, num_samples=None) -> LikelihoodReport:
@@ -40,14 +42,12 @@ def evaluate(config, model, workdir, data_dir=None, verbose=1, num_samples=None)
         num_samples or c.num_samples,
         seed=config.seed,
         log_partition=estimate,
+        limit=c.limit,
         verbose=verbose,
     )
     write_json(workdir / "report.json", experiment.report(config, model, report))
     images = next(iter(dataset))[:_PICTURED]
-    reconstructions = model.reconstruct(images, seed=config.seed, mean=True)
-    pairs = [image for pair in zip(images, reconstructions, strict=True) for image in pair]
-    pictures.save_grid(workdir / "samples.png", model.sample(64, seed=config.seed, mean=True), columns=8)
-    pictures.save_grid(workdir / "reconstructions.png", pairs, columns=8)
+    pictures.save_all(workdir, model, images, seed=config.seed)
     print(summary(config, report))
     return report
 
@@ -58,7 +58,7 @@ def summary(config, report) -> str:
     by_group = ", ".join(f"{k:.3f}" for k in report.kl_per_group)
     lines = [
         f"{config.data.name}, {config.evaluation.split} split, {report.num_examples} images, "
-        f"{report.num_samples} importance samples, binary limit (nats an image):",
+        f"{report.num_samples} importance samples, {LIMITS[report.limit]} (nats an image):",
         f"  log-likelihood  {report.log_likelihood:9.3f} +- {report.standard_error:.3f} "
         "(standard error over images)",
         f"  ELBO            {report.elbo:9.3f}",

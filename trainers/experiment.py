@@ -17,9 +17,12 @@ import tfdvae
 from tfdvae import data
 from tfdvae.callbacks import write_json
 from tfdvae.layers import Smoothing
-from tfdvae.models import DVAE
+from tfdvae.models import DVAE, DiscreteVAE, DVAEPlusPlus
+from tfdvae.models.posteriors import LIMITS
 from tfdvae.objectives import schedules
 
+MODELS = {"DVAE": DVAE, "DVAEPlusPlus": DVAEPlusPlus}
+OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax}
 _PARAMETER = {"overlapping_logistic": "scale", "binary_concrete": "temperature"}
 # What may change between the runs on one workdir.
 _FREE_FIELDS = ("evaluation", "steps_per_execution")
@@ -45,6 +48,28 @@ def check(config) -> None:
         raise ValueError(
             f"`config.evaluation.split` must be one of {splits}. Received: {config.evaluation.split!r}"
         )
+    if config.model_name not in MODELS:
+        raise ValueError(
+            f"`config.model_name` must be one of {tuple(MODELS)}. Received: {config.model_name!r}"
+        )
+    c = config.optimizer
+    if c.name not in OPTIMIZERS:
+        raise ValueError(f"`config.optimizer.name` must be one of {tuple(OPTIMIZERS)}. Received: {c.name!r}")
+    if c.plateau_patience < 0 or not 0.0 < c.plateau_factor < 1.0 or c.global_clipnorm < 0.0:
+        raise ValueError(
+            "`config.optimizer` needs plateau_patience >= 0, 0 < plateau_factor < 1, global_clipnorm >= 0. "
+            f"Received: {c.plateau_patience=}, {c.plateau_factor=}, {c.global_clipnorm=}"
+        )
+    if c.plateau_patience and (c.boundaries or c.prior_factor != 1.0):
+        raise ValueError(
+            "A learning rate that is lowered on a plateau follows no schedule: with "
+            "`config.optimizer.plateau_patience`, `boundaries` must be () and `prior_factor` 1.0. Received: "
+            f"{c.plateau_patience=}, {c.boundaries=}, {c.prior_factor=}"
+        )
+    if config.evaluation.limit not in LIMITS:
+        raise ValueError(
+            f"`config.evaluation.limit` must be one of {LIMITS}. Received: {config.evaluation.limit!r}"
+        )
     if not config.optimizer.prior_factor > 0.0:
         raise ValueError(
             f"`config.optimizer.prior_factor` must be positive. Received: {config.optimizer.prior_factor}"
@@ -65,28 +90,30 @@ def smoothing(config) -> Smoothing:
     return Smoothing(c.name, **{_PARAMETER.get(c.name, "beta"): value})
 
 
-def model(config, data_dir=None) -> DVAE:
-    """The model, uncompiled, centred on the training data (on nothing if `data_dir` is `False`)."""
-    c = config.data
-    mean = data.training_mean(c.name, data_dir, c.binarization) if data_dir is not False else None
+def model(config, data_dir=None) -> DiscreteVAE:
+    """The model, uncompiled; a `DVAE` centred on the training data (on nothing if `data_dir` is `False`)."""
+    c, kind = config.data, MODELS[config.model_name]
+    arguments = config.model.to_dict()
+    if kind is DVAE and data_dir is not False:
+        arguments["data_mean"] = data.training_mean(c.name, data_dir, c.binarization)
     warmup = int(config.kl_warmup * config.num_steps)
-    return DVAE(
+    return kind(
         image_shape=data.info(c.name).image_shape,
         smoothing=smoothing(config),
         kl_factor=schedules.linear(0.0, 1.0, warmup) if warmup else 1.0,
-        data_mean=mean,
         seed=config.seed,
-        **config.model.to_dict(),
+        **arguments,
     )
 
 
 def optimizer(config, factor=1.0) -> keras.optimizers.Optimizer:
-    """Adam with a piecewise constant learning rate, times `factor`."""
+    """The optimizer with a piecewise constant learning rate, times `factor`."""
     c = config.optimizer
     rates = [factor * c.learning_rate * f for f in c.factors]
     boundaries = [int(b * config.num_steps) for b in c.boundaries]
     rate = schedules.piecewise_constant(boundaries, rates) if boundaries else rates[0]
-    return keras.optimizers.Adam(rate, epsilon=c.epsilon)
+    clipnorm = c.global_clipnorm or None
+    return OPTIMIZERS[c.name](rate, epsilon=c.epsilon, global_clipnorm=clipnorm)
 
 
 def compile_model(model, config, **kwargs) -> None:

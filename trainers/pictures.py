@@ -4,8 +4,29 @@ import matplotlib.image
 import numpy as np
 
 from tfdvae.callbacks import write_atomically
+from tfdvae.models import DVAEPlusPlus
 
 _SCALE = 2  # picture pixels an image pixel
+
+
+def save_all(directory, model, images, seed) -> None:
+    """Writes samples.png, reconstructions.png and, of a model with global latents, samples_by_global.png.
+
+    Args:
+      directory: where to write.
+      model: the model.
+      images: images to reconstruct, each beside its reconstruction.
+      seed: of the pictures.
+    """
+    reconstructions = model.reconstruct(images, seed=seed, mean=True)
+    pairs = [image for pair in zip(images, reconstructions, strict=True) for image in pair]
+    grids = {"samples": model.sample(64, seed=seed, mean=True), "reconstructions": pairs}
+    for name, grid in grids.items():
+        save_grid(directory / f"{name}.png", grid, columns=8, vmax=model.max_pixel)
+    if isinstance(model, DVAEPlusPlus) and model.prior is not None:
+        # As figure 4 of Vahdat et al. (2018): two runs of five in a row.
+        rows = model.sample_by_global(16, 5, seed=seed, mean=True)
+        save_grid(directory / "samples_by_global.png", rows, columns=10, vmax=model.max_pixel)
 
 
 def save_grid(path, images, columns: int, vmax: float = 1.0) -> None:

@@ -7,6 +7,7 @@ import math
 
 from absl import flags
 
+from tfdvae.models import DVAEPlusPlus
 from trainers import evaluate, pictures, program
 
 
@@ -14,6 +15,13 @@ def define_flags(values: flags.FlagValues) -> None:
     """Defines the program's flags."""
     flags.DEFINE_string("workdir", None, "The workdir of a training run.", required=True, flag_values=values)
     flags.DEFINE_integer("num_samples", 64, "Images.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer(
+        "per_global",
+        1,
+        "So many successive images share a sample of the global latents of a DVAE++ (figure 4: 5).",
+        lower_bound=1,
+        flag_values=values,
+    )
     flags.DEFINE_integer("seed", 0, "Seed of the images.", flag_values=values)
     flags.DEFINE_bool("mean", True, "Show conditional means; otherwise draw the pixels.", flag_values=values)
     flags.DEFINE_string("out", "samples.png", "The picture.", flag_values=values)
@@ -22,8 +30,16 @@ def define_flags(values: flags.FlagValues) -> None:
 def main(values: flags.FlagValues) -> None:
     """Writes the picture, as square as the number of images allows."""
     _, model = evaluate.load_model(values.workdir)
-    images = model.sample(values.num_samples, seed=values.seed, mean=values.mean)
-    pictures.save_grid(values.out, images, columns=math.isqrt(values.num_samples - 1) + 1)
+    draw = {"seed": values.seed, "mean": values.mean}
+    n, columns = values.num_samples, math.isqrt(values.num_samples - 1) + 1
+    if values.per_global == 1:
+        images = model.sample(n, **draw)
+    elif isinstance(model, DVAEPlusPlus):
+        images = model.sample_by_global(-(-n // values.per_global), values.per_global, **draw)[:n]
+        columns = values.per_global * max(1, columns // values.per_global)
+    else:
+        raise ValueError(f"`--per_global` is for DVAE++. Received: a {type(model).__name__}")
+    pictures.save_grid(values.out, images, columns, vmax=model.max_pixel)
 
 
 if __name__ == "__main__":

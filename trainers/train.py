@@ -27,6 +27,7 @@ from absl import flags, logging
 from ml_collections import config_flags
 
 from tfdvae import callbacks, data
+from tfdvae.models import TrainingDiverged
 from trainers import evaluate, experiment, program
 
 
@@ -55,12 +56,15 @@ def train(config, workdir, strategy=None, data_dir=None, verbose=1):
             experiment.compile_model(model, config, steps_per_execution=steps_per_execution)
         # Only now: a config of which no model can be made must not claim the workdir.
         experiment.write_config(workdir, config)
-        checkpoint = callbacks.TrainingCheckpoint(workdir / "checkpoints")
+        c = config.optimizer
+        plateau = [callbacks.PlateauDecay(c.plateau_patience, c.plateau_factor)] if c.plateau_patience else []
+        checkpoint = callbacks.TrainingCheckpoint(workdir / "checkpoints", callbacks=plateau)
         step = checkpoint.restore(model)
         _log_start(config, model, workdir, data_dir, strategy, step)
         if step < config.num_steps:
             valid = experiment.load(config, "valid", data_dir)
             logs = [
+                *plateau,
                 callbacks.ChainHealthProbe(seed=config.seed),
                 callbacks.MetricsLog(workdir / "metrics.csv", workdir / "tensorboard"),
                 callbacks.ImageGrids(
@@ -68,17 +72,20 @@ def train(config, workdir, strategy=None, data_dir=None, verbose=1):
                 ),
                 checkpoint,
             ]
-            for initial_epoch, epochs, steps_per_epoch in _segments(config, step):
-                start = initial_epoch * config.steps_per_epoch
-                model.fit(
-                    experiment.load(config, "train", data_dir, num_epochs=None, initial_step=start),
-                    steps_per_epoch=steps_per_epoch,
-                    initial_epoch=initial_epoch,
-                    epochs=epochs,
-                    validation_data=valid,
-                    verbose=verbose,
-                    callbacks=logs,
-                )
+            try:
+                for initial_epoch, epochs, steps_per_epoch in _segments(config, step):
+                    start = initial_epoch * config.steps_per_epoch
+                    model.fit(
+                        experiment.load(config, "train", data_dir, num_epochs=None, initial_step=start),
+                        steps_per_epoch=steps_per_epoch,
+                        initial_epoch=initial_epoch,
+                        epochs=epochs,
+                        validation_data=valid,
+                        verbose=verbose,
+                        callbacks=logs,
+                    )
+            except TrainingDiverged as error:
+                raise ValueError(f"{error}. The last good checkpoint: {checkpoint.last_state()}") from error
         checkpoint.load_best(model)
     return model
 

@@ -1,13 +1,24 @@
 import itertools
 import pathlib
 
+import keras
 import numpy as np
 import pytest
 
 from tests.trainers.experiments import tiny_config
+from tfdvae.models import DVAEPlusPlus
+from tfdvae.models.pixels import DiscretizedLogisticPixels
 from tfdvae.objectives import schedules
 from trainers import experiment, train
-from trainers.configs import base, digits, section_7_1, section_7_2
+from trainers.configs import (
+    base,
+    digits,
+    dvaepp,
+    dvaepp_digits,
+    dvaepp_mnist_small,
+    section_7_1,
+    section_7_2,
+)
 
 
 def specs(module):
@@ -199,4 +210,79 @@ def test_config_survives_the_workdir(tmp_path):
 
 def test_every_config_file_is_tested():
     files = {path.stem for path in pathlib.Path(base.__file__).parent.glob("*.py")}
-    assert files == {"__init__", "base", "digits", "section_7_1", "section_7_2"}
+    tested = {"digits", "dvaepp", "dvaepp_digits", "dvaepp_mnist_small", "section_7_1", "section_7_2"}
+    assert files == {"__init__", "base", *tested}
+
+
+# Of table 4: features of "down 1" and "down 2", global groups, scales of the decoder.
+TABLE_4 = {
+    "static_mnist": ((4, 4, 128), (1, 1, 512), (4,) * 4, 1),
+    "dynamic_mnist": ((4, 4, 128), (1, 1, 512), (4,) * 4, 1),
+    "omniglot": ((4, 4, 128), (1, 1, 512), (4,) * 4, 4),
+    "caltech101_silhouettes": ((7, 7, 8), (1, 1, 16), (4,) * 4, 4),
+    "cifar10": ((8, 8, 256), (1, 1, 1024), (16,) * 8, 4),
+}
+
+
+@pytest.mark.parametrize("name", ["omniglot", "caltech101_silhouettes"])
+def test_architectures_of_table_4(name):
+    config = dvaepp.get_config(name)
+    experiment.check(config)
+    model = experiment.model(config, data_dir=False)
+    features, top, units, scales = TABLE_4[name]
+    assert model.down1.output_shape_of_images == features
+    assert model.down2.output_shape_of_images == top
+    assert model.global_units == units
+    assert (model.local_groups, model.local_channels) == (16, 32)
+    assert model.local.posterior_networks[15].blocks[-1].filters == 64
+    # The networks of group 15 see the features, "upsample" and 15 groups of 32.
+    context = model.upsample.output_shape_of_images[-1]
+    assert model.local.prior_networks[15].blocks[0].input_filters == (context + 15 * 32,)
+    assert model.local.posterior_networks[15].blocks[0].input_filters == (features[-1], context + 15 * 32)
+    assert len(model.decoder.stages) == scales == len(model.decoder.scales)
+    assert len(model.decoder.input_networks) == scales - 1
+    assert model.decoder.scales.sizes[-1] == model.image_shape[:2]
+    assert isinstance(experiment.optimizer(config), keras.optimizers.Adamax)
+
+
+def test_all_architectures_of_the_paper_are_there():
+    assert set(dvaepp.ARCHITECTURES) == set(TABLE_4)
+    for name, (*_, units, scales) in TABLE_4.items():
+        config = dvaepp.get_config(name)
+        experiment.check(config)
+        assert tuple(config.model.global_units) == units
+        assert config.model.base_scale == (None if scales == 1 else 4)
+    config = dvaepp.get_config("cifar10")
+    # A mixture of 10 logistics for 3 channels: 100 parameters a pixel, as in the table.
+    assert DiscretizedLogisticPixels(3, config.model.num_components).num_parameters == 100
+    with pytest.raises(ValueError, match="must be one of static_mnist"):
+        dvaepp.get_config("mnist")
+
+
+@pytest.mark.parametrize("module", [dvaepp_digits, dvaepp_mnist_small])
+def test_small_configs(module):
+    config = module.get_config()
+    experiment.check(config)
+    model = experiment.model(config, data_dir=False)
+    assert isinstance(model, DVAEPlusPlus)
+    assert model.rbm is not None
+    assert model.kl_balancing
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("model_name", "VAE", "`config.model_name` must be one of"),
+        ("optimizer.name", "sgd", "`config.optimizer.name` must be one of"),
+        ("optimizer.plateau_patience", -1, "plateau_patience >= 0"),
+        ("optimizer.plateau_patience", 3, "follows no schedule"),
+        ("optimizer.plateau_factor", 1.5, "0 < plateau_factor < 1"),
+        ("optimizer.global_clipnorm", -1.0, "global_clipnorm >= 0"),
+        ("evaluation.limit", "discrete", "`config.evaluation.limit` must be one of"),
+    ],
+)
+def test_fields_of_dvaepp_are_checked(field, value, message):
+    config = dvaepp_mnist_small.get_config()
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(ValueError, match=message):
+        experiment.check(config)

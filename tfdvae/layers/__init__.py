@@ -1,6 +1,7 @@
 """Keras layers."""
 
 from tfdvae.layers.dense import DenseStack
+from tfdvae.layers.residual import ResidualStack, SEResidualBlock
 from tfdvae.layers.smoothing import Smoothing
 
-__all__ = ["DenseStack", "Smoothing"]
+__all__ = ["DenseStack", "ResidualStack", "SEResidualBlock", "Smoothing"]

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfdvae import random
+from tfdvae.layers.normalization import make_batch_normalization
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
@@ -75,16 +76,16 @@ class DenseStack(keras.layers.Layer):
             for i in range(len(self.input_units))
         ]
         self.normalizations = [
-            keras.layers.BatchNormalization(
-                momentum=self.batch_normalization_momentum,
-                # Statistics of the whole batch; on one replica the plain kernel is the faster one.
-                synchronized=tf.distribute.get_strategy().num_replicas_in_sync > 1,
+            make_batch_normalization(
+                units,
+                self.batch_normalization_momentum,
+                ndim=2,
                 dtype=self.dtype_policy,
                 name=f"normalization_{i}",
             )
             if self.batch_normalization
             else keras.layers.Identity(dtype=self.dtype_policy, name=f"normalization_{i}")
-            for i in range(len(self.hidden_units))
+            for i, units in enumerate(self.hidden_units)
         ]
         self.hidden_layers = [
             dense(units, use_bias=has_bias[i + 1], name=f"dense_{i}") for i, units in enumerate(widths[1:])
@@ -96,10 +97,6 @@ class DenseStack(keras.layers.Layer):
         for layer, units in zip(self.input_layers, self.input_units, strict=True):
             layer.build((None, units))
         widths = (*self.hidden_units, self.output_units)
-        for layer, units in zip(self.normalizations, self.hidden_units, strict=True):
-            layer.build((None, units))
-            # Moving averages apply to any rank; batch statistics are only taken of [batch, units].
-            layer.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: units})
         for layer, units in zip(self.hidden_layers, widths[:-1], strict=True):
             layer.build((None, units))
         self.built = True

@@ -11,8 +11,8 @@ from tfdvae import numerics, random
 from tfdvae._objective import OwnObjective, running_means, update_means
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.chains import log_partition_surrogate
-from tfdvae.models.likelihood import LatentVariableModel
-from tfdvae.objectives import schedules
+from tfdvae.models.likelihood import LatentVariableModel, add_log_partition
+from tfdvae.objectives import balancing_coefficients, schedules
 
 
 class DiscreteVAE(OwnObjective, LatentVariableModel):
@@ -23,13 +23,15 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
       kl_factor: the factor of the KL in training, a number or a schedule of `step`.
       training_samples: samples of the latents that a training step draws for each image. The objective is
         their mean, so that more of them mean the same expectation, less noise and more work.
+      kl_balancing: whether the groups' KL terms are balanced while `kl_factor` is below 1.
       seed: base seed of everything random in training and evaluation through Keras.
     """
 
-    def __init__(self, image_shape, kl_factor=1.0, training_samples=1, seed=0, **kwargs):
+    def __init__(self, image_shape, kl_factor=1.0, training_samples=1, seed=0, kl_balancing=False, **kwargs):
         super().__init__(image_shape, seed, **kwargs)
         self.kl_factor = schedules.deserialize(kl_factor)
         self.training_samples = positive_integer("training_samples", training_samples)
+        self.kl_balancing = bool(kl_balancing)
         self.negative_phase = None
         self.group_optimizers = {}
 
@@ -39,7 +41,7 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
 
     def parameter_groups(self) -> dict[str, list]:
         """The trainable variables by name of group: `"prior"` and `"networks"`."""
-        prior = list(self.prior.trainable_variables)
+        prior = [] if self.prior is None else list(self.prior.trainable_variables)
         ids = {id(v) for v in prior}
         return {"networks": [v for v in self.trainable_variables if id(v) not in ids], "prior": prior}
 
@@ -127,20 +129,25 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
 
         def objective():
             terms = self.latent_terms(copies, seed=seed_bound, limit="smoothed", training=True)
-            reconstruction, kl = numerics.mean_or_zero(terms.reconstruction), numerics.mean_or_zero(terms.kl)
-            decay = tf.add_n(self.losses) if self.losses else tf.constant(0.0)
-            surrogate = share * (kl_factor * kl - reconstruction) + decay
+            reconstruction = numerics.mean_or_zero(terms.reconstruction)
+            kl_per_group = numerics.mean_or_zero(terms.kl_per_group)
+            factors = kl_factor * self._kl_weights(kl_per_group, kl_factor, share)
+            decay = tf.convert_to_tensor(sum(self.losses, start=0.0))
+            surrogate = share * (tf.reduce_sum(factors * kl_per_group) - reconstruction) + decay
             if samples is not None:
-                surrogate += kl_factor * log_partition_surrogate(self.rbm, samples)
-            return surrogate / num_replicas, (reconstruction, kl, decay)  # replicas' gradients are summed
+                surrogate += factors[0] * log_partition_surrogate(self.rbm, samples)
+            terms = (reconstruction, tf.reduce_sum(kl_per_group), decay)
+            return surrogate / num_replicas, terms  # replicas' gradients are summed
 
         groups = list(self._optimizers_and_variables())
         (reconstruction, kl, decay), gradients = _terms_and_gradients(
             objective, [v for _, variables in groups for v in variables], pairwise=num_replicas == 1
         )
         gradients = iter(gradients)
-        for optimizer, variables in groups:
-            optimizer.apply_gradients([(next(gradients), v) for v in variables])
+        finite = self._assert_finite(reconstruction=reconstruction, kl=kl, weight_decay=decay)
+        with tf.control_dependencies([finite]):
+            for optimizer, variables in groups:
+                optimizer.apply_gradients([(next(gradients), v) for v in variables])
         self.step.assign_add(1)
         log_z = self._logged_log_partition()
         return update_means(
@@ -151,6 +158,19 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
             reconstruction=reconstruction,
             kl=kl + log_z,
         )
+
+    def _kl_weights(self, kl_per_group, kl_factor, share):
+        """The factors of the groups besides `kl_factor`, `[groups]`; the Boltzmann machine is group 0."""
+        ones = tf.ones_like(kl_per_group)
+        if not self.kl_balancing:
+            return ones
+        if self.rbm is not None:
+            kl_per_group = add_log_partition(kl_per_group, self._logged_log_partition())
+        kl_per_group = tf.stop_gradient(kl_per_group)
+        context = tf.distribute.get_replica_context()
+        if context.num_replicas_in_sync > 1:
+            kl_per_group = context.all_reduce(tf.distribute.ReduceOp.MEAN, share * kl_per_group)
+        return tf.where(kl_factor < 1.0, balancing_coefficients(kl_per_group), ones)
 
     def test_step(self, data):
         """The single-sample bound in the binary limit, without annealing; `loss` is minus the bound."""
@@ -199,6 +219,7 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
             **super().get_config(),
             "kl_factor": schedules.serialize(self.kl_factor),
             "training_samples": self.training_samples,
+            "kl_balancing": self.kl_balancing,
         }
 
 

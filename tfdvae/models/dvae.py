@@ -12,10 +12,8 @@ from tfdvae.boltzmann import PersistentChains
 from tfdvae.layers import DenseStack, Smoothing
 from tfdvae.models.base import DiscreteVAE
 from tfdvae.models.likelihood import ElboTerms
-from tfdvae.models.priors import BernoulliPrior, BoltzmannPrior, NormalPrior
+from tfdvae.models.priors import make_prior
 
-PRIORS = ("rbm", "bernoulli", "normal")
-BOUNDS = ("joint", "marginal")
 NETWORKS = {"linear": (), "nonlinear": (200, 200)}
 
 
@@ -48,6 +46,7 @@ class DVAE(DiscreteVAE):
       num_chains: persistent chains of one replica (RBM prior).
       num_sweeps: block-Gibbs sweeps a parameter update (RBM prior).
       seed: base seed of the initial weights, of training and of evaluation through Keras.
+      kl_balancing: whether the groups' KL terms are balanced while `kl_factor` is below 1 (appendix H).
 
     Raises:
       ValueError: for unknown names, empty sides, and combinations that have no valid bound.
@@ -71,9 +70,10 @@ class DVAE(DiscreteVAE):
         num_chains=100,
         num_sweeps=40,
         seed=0,
+        kl_balancing=False,
         **kwargs,
     ):
-        super().__init__(image_shape, kl_factor, training_samples, seed, **kwargs)
+        super().__init__(image_shape, kl_factor, training_samples, seed, kl_balancing, **kwargs)
         latent_units = (latent_units,) if isinstance(latent_units, int) else latent_units
         self.latent_units = tuple(positive_integer("latent_units", n) for n in latent_units)
         if not self.latent_units:
@@ -85,7 +85,6 @@ class DVAE(DiscreteVAE):
             )
         self.prior_name, self.bound, self.sides = prior, bound, sides
         self.smoothing = smoothing or Smoothing("overlapping_exponential", beta=8.0)
-        self._check_bound()
         self.weight_decay = float(weight_decay)
         self.batch_normalization = bool(batch_normalization)
         self.batch_normalization_momentum = float(batch_normalization_momentum)
@@ -98,15 +97,13 @@ class DVAE(DiscreteVAE):
             "batch_normalization_momentum": self.batch_normalization_momentum,
             "seed": self.seed,
         }
-        if prior == "rbm":
-            self.prior = BoltzmannPrior(self.latent_units, sides, name="prior")
+        self.prior = make_prior(
+            prior, self.latent_units, bound=bound, smoothing=self.smoothing, sides=sides, network=hidden
+        )
+        if self.prior.rbm is not None:
             self.negative_phase = PersistentChains(self.prior.rbm, num_chains, num_sweeps, name="chains")
-        elif prior == "bernoulli":
-            self.prior = BernoulliPrior(self.latent_units, bound, self.smoothing, hidden, name="prior")
-        else:
-            self.prior = NormalPrior(self.latent_units, hidden, name="prior")
         pixels = int(np.prod(self.image_shape))
-        parameters = 2 if prior == "normal" else 1
+        parameters = self.prior.family.parameters_per_unit
         self.encoders = [
             DenseStack((pixels, *self.latent_units[:i]), parameters * n, name=f"encoder_{i}", **hidden)
             for i, n in enumerate(self.latent_units)
@@ -118,42 +115,6 @@ class DVAE(DiscreteVAE):
         if data_mean is not None:
             self._set_data_mean(np.asarray(data_mean, np.float32))
         self._finish_init()
-
-    def _check_bound(self):
-        prior, bound, smoothing = self.prior_name, self.bound, self.smoothing
-        if prior not in PRIORS:
-            raise ValueError(f"`prior` must be one of {PRIORS}. Received: prior={prior!r}")
-        if bound not in BOUNDS:
-            raise ValueError(f"`bound` must be one of {BOUNDS}. Received: bound={bound!r}")
-        if prior != "bernoulli" and bound == "marginal":
-            raise ValueError(
-                'The marginal bound is one of the directed binary prior ("bernoulli"). Received: '
-                f"prior={prior!r}"
-            )
-        if prior != "rbm" and self.sides is not None:
-            raise ValueError(
-                'Only the Boltzmann machine of prior="rbm" has sides. Received: '
-                f"prior={prior!r}, sides={self.sides!r}"
-            )
-        if prior == "bernoulli" and bound == "marginal" and not smoothing.has_density:
-            raise ValueError(
-                "The marginal bound needs a density of zeta, and the mixed law of "
-                f"{smoothing.smoothing!r} has none (its reparameterized gradient would miss the spike). "
-                'Use bound="joint"'
-            )
-        config = smoothing.get_config()
-        locations = config.get("loc0", 0.0), config.get("loc1", 1.0)
-        if prior != "normal" and locations != (0.0, 1.0):
-            raise ValueError(
-                "The latents of the binary limit are 0 and 1, so the smoothing must tend to them. Received: "
-                f"{smoothing.smoothing!r} with (loc0, loc1)={locations}"
-            )
-        if (prior == "rbm" or (prior == "bernoulli" and bound == "joint")) and not smoothing.has_posterior:
-            raise ValueError(
-                f"With {smoothing.smoothing!r}, z is a function of zeta, whose law given z depends on "
-                'x: the joint and the Boltzmann bounds do not apply. Use prior="bernoulli" with '
-                'bound="marginal", or another smoothing'
-            )
 
     def _set_data_mean(self, data_mean):
         if data_mean.size != self.data_mean.shape[0] or not np.all((data_mean >= 0) & (data_mean <= 1)):
@@ -175,8 +136,8 @@ class DVAE(DiscreteVAE):
         for encoder, s in zip(self.encoders, random.split(seed, len(self.encoders)), strict=True):
             parameters = encoder([centred, *(p.value for p in posteriors)], training=training)
             posteriors.append(
-                self.prior.posterior.draw(
-                    parameters, self.smoothing, seed=s, step=self.step, limit=limit, num_samples=num_samples
+                self.prior.family.posterior(
+                    parameters, seed=s, step=self.step, limit=limit, num_samples=num_samples
                 )
             )
         return posteriors

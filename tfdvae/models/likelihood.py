@@ -14,9 +14,8 @@ from tfdvae import numerics, random
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate, MeasuresLogPartition
 from tfdvae.boltzmann.log_partition.estimate import checked_estimate
+from tfdvae.models.posteriors import LIMITS
 from tfdvae.objectives import ImportanceAccumulator
-
-LIMITS = ("binary", "smoothed")
 
 
 class ElboTerms(NamedTuple):
@@ -24,7 +23,7 @@ class ElboTerms(NamedTuple):
 
     Attributes:
       reconstruction: log p(x | latents), shape `[batch]`.
-      kl_per_group: one KL term for each group (a Boltzmann prior is one group), `[groups, batch]`.
+      kl_per_group: one KL term for each group, `[groups, batch]`; a Boltzmann machine is one, the first.
       log_partition: the log Z that `kl_per_group` contains, a scalar (0 for a normalized prior).
     """
 
@@ -43,17 +42,25 @@ class ElboTerms(NamedTuple):
         return self.reconstruction - self.kl
 
 
+def add_log_partition(kl_per_group, log_z) -> tf.Tensor:
+    """Adds log Z to the KL of the Boltzmann machine, which is the first of the groups, `[groups, ...]`."""
+    return tf.concat([kl_per_group[:1] + log_z, kl_per_group[1:]], axis=0)
+
+
 class LatentVariableModel(MeasuresLogPartition, keras.Model):
     """A model of images with latent variables, whose prior may have an unknown log Z.
 
     Subclasses build all their weights in `__init__`, then call `_finish_init`, and implement
-    `latent_terms`, `log_weights` and `posterior_means`. `prior` is a layer with `rbm` (or `None` when the
-    prior is normalized).
+    `latent_terms`, `log_weights` and `posterior_means`. `prior` is a layer with `rbm` (`None` when the prior
+    is normalized), or `None`.
 
     Args:
       image_shape: `(height, width, channels)`.
       seed: base seed of everything random in training and evaluation through Keras.
     """
+
+    max_pixel = 1.0  # the value of a white pixel
+    importance_rows = 8_192  # samples times images that `log_likelihood` evaluates at a time
 
     def __init__(self, image_shape, seed=0, **kwargs):
         super().__init__(**kwargs)
@@ -82,7 +89,7 @@ class LatentVariableModel(MeasuresLogPartition, keras.Model):
     @property
     def rbm(self):
         """The Boltzmann machine of the prior, or `None` where the prior is normalized."""
-        return self.prior.rbm
+        return None if self.prior is None else self.prior.rbm
 
     # --- log Z ---
 
@@ -121,17 +128,19 @@ class LatentVariableModel(MeasuresLogPartition, keras.Model):
         log_z = tf.constant(estimate.value, tf.float32)
         if self.rbm is None:
             return terms._replace(log_partition=log_z)
-        return terms._replace(kl_per_group=terms.kl_per_group + log_z, log_partition=log_z)
+        return terms._replace(kl_per_group=add_log_partition(terms.kl_per_group, log_z), log_partition=log_z)
 
-    def importance_chunks(self, x, num_samples, *, seed, limit="binary", rows=8192):
+    def importance_chunks(self, x, num_samples, *, seed, limit="binary", rows=None):
         """Yields log-weights `[samples, batch]`, about `rows` rows at a time, `num_samples` in all.
+
+        `rows` is `importance_rows` unless given.
 
         The numbers depend on `rows` (chunks have seeds of their own) but not on `num_samples`.
         """
         x = self._check_images(x)
         self._check_limit(limit)
         num_samples = positive_integer("num_samples", num_samples)
-        chunk = max(1, rows // max(1, x.shape[0]))
+        chunk = max(1, (rows or self.importance_rows) // max(1, x.shape[0]))
         seed = random.as_seed(seed)
         for i, start in enumerate(range(0, num_samples, chunk)):
             size = tf.constant(min(chunk, num_samples - start))

@@ -2,6 +2,7 @@
 
 Each prior is a Keras layer with
 - `rbm`: the Boltzmann machine, or `None` where the prior is normalized;
+- `family`: that of its groups; see `posteriors`;
 - `kl_per_group(posteriors, step, training)`: KL terms of one sample, `[groups, ...]`, without log Z;
 - `log_ratio(posteriors, step, seed)`: log p*(latents) - log q(latents | x) of that sample;
 - `sample(num_samples, seed, ...)`: a list of latents, one array a group.
@@ -9,15 +10,15 @@ Each prior is a Keras layer with
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-from tfdvae import numerics, random
+from tfdvae import random
 from tfdvae.boltzmann import GibbsState, RestrictedBoltzmannMachine, gibbs_sweeps
 from tfdvae.layers.dense import DenseStack
-from tfdvae.models.posteriors import BinaryPosterior, NormalPosterior
+from tfdvae.models.posteriors import BinaryFamily, NormalFamily
 from tfdvae.objectives import GroupMoments, unnormalized_boltzmann_kl
 
-tfd = tfp.distributions
+PRIORS = ("rbm", "bernoulli", "normal")
+BOUNDS = ("joint", "marginal")
 SIDES = ("left", "right", "split")
 
 
@@ -34,13 +35,13 @@ class BoltzmannPrior(keras.layers.Layer):
 
     Args:
       latent_units: units of each group.
+      family: the `BinaryFamily` of the groups.
       sides: for each group `"left"`, `"right"` or `"split"` (its first half, rounded down, is left).
     """
 
-    posterior = BinaryPosterior
-
-    def __init__(self, latent_units, sides=None, **kwargs):
+    def __init__(self, latent_units, family, sides=None, **kwargs):
         super().__init__(**kwargs)
+        self.family = family
         self.latent_units = tuple(latent_units)
         self.sides = tuple(sides) if sides is not None else default_sides(len(self.latent_units))
         if len(self.sides) != len(self.latent_units) or set(self.sides) - set(SIDES):
@@ -83,7 +84,8 @@ class BoltzmannPrior(keras.layers.Layer):
         del step
         seeds = random.split(seed, len(posteriors))
         z = [p.draw_binary(seed=s) for p, s in zip(posteriors, seeds, strict=True)]
-        return -self.energy(z) - sum(p.log_prob_binary(v) for p, v in zip(posteriors, z, strict=True))
+        log_posteriors = [p.log_prob_binary(v) for p, v in zip(posteriors, z, strict=True)]
+        return -self.energy(z) - sum(tf.reduce_sum(x, axis=-1) for x in log_posteriors)
 
     def sample(self, num_samples, *, seed, chains=None, num_sweeps=100) -> list[tf.Tensor]:
         """Binary groups after `num_sweeps` Gibbs sweeps from random members of `chains`."""
@@ -103,135 +105,127 @@ class BoltzmannPrior(keras.layers.Layer):
         return [tf.concat(parts, axis=-1) for parts in zip(lefts, rights, strict=True)]
 
 
-class BernoulliPrior(keras.layers.Layer):
-    """Directed factorial groups, p(z_i | zeta_<i) (Vahdat et al. (2018), section 4).
+class DirectedPrior(keras.layers.Layer):
+    """Directed factorial groups, p(z_i | zeta_<i) (Vahdat et al. (2018), section 4) or p(h_i | h_<i).
+
+    The first group's logits are weights if it is binary; a continuous one is standard normal.
 
     Args:
       latent_units: units of each group.
-      bound: `"joint"` (eq. 4) or `"marginal"` (eq. 5).
-      smoothing: the layer that smooths prior and posterior alike.
-      hidden_units, batch_normalization_momentum, weight_decay: of the networks of p(z_i | zeta_<i).
+      family: `BinaryFamily` or `NormalFamily`.
+      network: keyword arguments of the `DenseStack`s of the later groups.
     """
 
-    posterior = BinaryPosterior
     rbm = None
 
-    def __init__(self, latent_units, bound, smoothing, network, **kwargs):
+    def __init__(self, latent_units, family, network, **kwargs):
         super().__init__(**kwargs)
         self.latent_units = tuple(latent_units)
-        self.bound = bound
-        self.smoothing = smoothing
-        self.first_logits = self.add_weight(
-            shape=(self.latent_units[0],), initializer="zeros", name="first_logits"
-        )
+        self.family = family
+        parameters = family.parameters_per_unit
+        self.first_logits = None
+        if isinstance(family, BinaryFamily):
+            self.first_logits = self.add_weight(
+                shape=(self.latent_units[0],), initializer="zeros", name="first_logits"
+            )
         self.networks = [
-            DenseStack(self.latent_units[:i], units, name=f"prior_{i}", **network)
+            DenseStack(self.latent_units[:i], parameters * units, name=f"prior_{i}", **network)
             for i, units in enumerate(self.latent_units)
             if i > 0
         ]
         self.built = True
 
-    def logits(self, values, training) -> list[tf.Tensor]:
-        """Logits of every group given the earlier groups' values."""
+    def _first_parameters(self):
+        if self.first_logits is None:
+            return tf.zeros([self.family.parameters_per_unit * self.latent_units[0]])
+        return tf.convert_to_tensor(self.first_logits)
+
+    def parameters(self, values, training) -> list[tf.Tensor]:
+        """Parameters of every group given the earlier groups' values."""
         later = [net(values[: i + 1], training=training) for i, net in enumerate(self.networks)]
-        return [tf.convert_to_tensor(self.first_logits), *later]
+        return [self._first_parameters(), *later]
 
     def kl_per_group(self, posteriors, *, step, training=False) -> tf.Tensor:
-        """One KL a group, `[groups, batch]`: closed form, or one-sample marginal (smoothed) estimate."""
-        logits = self.logits([p.value for p in posteriors], training)
-        return tf.stack([self._kl(p, x, step) for p, x in zip(posteriors, logits, strict=True)])
-
-    def _kl(self, posterior, prior_logits, step):
-        if posterior.smoothed is None or self.bound == "joint":
-            return tf.reduce_sum(numerics.bernoulli_kl(posterior.logits, prior_logits), axis=-1)
-        return -self._log_ratio_smoothed(posterior, prior_logits, step)
-
-    def _log_ratio_smoothed(self, posterior, prior_logits, step):
-        prior = self.smoothing.distribution(prior_logits, step=step)
-        zeta = posterior.value
-        return tf.reduce_sum(prior.log_prob(zeta) - posterior.smoothed.log_prob(zeta), axis=-1)
+        """One KL a group, `[groups, batch]`."""
+        parameters = self.parameters([p.value for p in posteriors], training)
+        pairs = zip(posteriors, parameters, strict=True)
+        return tf.stack([self.family.kl(p, theta, step=step) for p, theta in pairs])
 
     def log_ratio(self, posteriors, *, step, seed) -> tf.Tensor:
-        """log p - log q of z given zeta (joint, and binary limit), or of zeta alone (marginal)."""
-        logits = self.logits([p.value for p in posteriors], training=False)
+        """log p - log q of the sample."""
+        parameters = self.parameters([p.value for p in posteriors], training=False)
         seeds = random.split(seed, len(posteriors))
-        total = 0.0
-        for posterior, prior_logits, s in zip(posteriors, logits, seeds, strict=True):
-            if posterior.smoothed is not None and self.bound == "marginal":
-                total += self._log_ratio_smoothed(posterior, prior_logits, step)
-            else:
-                z = posterior.draw_binary(seed=s)
-                log_prior = tf.reduce_sum(numerics.bernoulli_log_prob(z, prior_logits), axis=-1)
-                total += log_prior - posterior.log_prob_binary(z)
-        return total
+        triples = zip(posteriors, parameters, seeds, strict=True)
+        return sum(self.family.log_ratio(p, theta, step=step, seed=s) for p, theta, s in triples)
 
     def sample(self, num_samples, *, seed, chains=None, num_sweeps=None) -> list[tf.Tensor]:
-        """Binary groups by ancestral sampling."""
+        """Groups by ancestral sampling."""
         del chains, num_sweeps
-        values = []
+        first = self._first_parameters()
+        parameters, values = tf.broadcast_to(first, [num_samples, *first.shape]), []
         for i, s in enumerate(random.split(seed, len(self.latent_units))):
-            logits = self.first_logits if i == 0 else self.networks[i - 1](values, training=False)
-            probs = tf.broadcast_to(tf.sigmoid(logits), [num_samples, self.latent_units[i]])
-            values.append(random.bernoulli(probs, seed=s))
+            if i > 0:
+                parameters = self.networks[i - 1](values, training=False)
+            values.append(self.family.sample(parameters, seed=s))
         return values
 
 
-class NormalPrior(keras.layers.Layer):
-    """Directed continuous groups, p(h_i | h_<i) normal: the baseline without discrete variables.
+def make_prior(name, latent_units, *, bound, smoothing, sides, network):
+    """The prior of that name, `"rbm"`, `"bernoulli"` or `"normal"`, after checks that its bound is valid.
 
     Args:
-      latent_units: units of each group; the first group is standard normal.
-      network: keyword arguments of the `DenseStack`s of p(h_i | h_<i).
+      name: one of `PRIORS`.
+      latent_units: units of each group.
+      bound: of the directed binary prior, `"joint"` or `"marginal"`.
+      smoothing: the layer that smooths binary groups.
+      sides: of the Boltzmann machine; see `BoltzmannPrior`.
+      network: keyword arguments of the `DenseStack`s of a directed prior.
+
+    Raises:
+      ValueError: for unknown names, empty sides, and combinations that have no valid bound.
     """
-
-    posterior = NormalPosterior
-    rbm = None
-
-    def __init__(self, latent_units, network, **kwargs):
-        super().__init__(**kwargs)
-        self.latent_units = tuple(latent_units)
-        self.networks = [
-            DenseStack(self.latent_units[:i], 2 * units, name=f"prior_{i}", **network)
-            for i, units in enumerate(self.latent_units)
-            if i > 0
-        ]
-        self.built = True
-
-    def _distribution(self, i, values, training):
-        if i == 0:
-            return tfd.Normal(tf.zeros([self.latent_units[0]]), 1.0)
-        loc, log_scale = tf.split(self.networks[i - 1](values[:i], training=training), 2, axis=-1)
-        return tfd.Normal(loc, tf.exp(log_scale))
-
-    def kl_per_group(self, posteriors, *, step, training=False) -> tf.Tensor:
-        """One closed-form KL a group, `[groups, batch]`."""
-        del step
-        values = [p.value for p in posteriors]
-        return tf.stack(
-            [
-                tf.reduce_sum(p.distribution.kl_divergence(self._distribution(i, values, training)), axis=-1)
-                for i, p in enumerate(posteriors)
-            ]
+    if name not in PRIORS:
+        raise ValueError(f"`prior` must be one of {PRIORS}. Received: prior={name!r}")
+    if bound not in BOUNDS:
+        raise ValueError(f"`bound` must be one of {BOUNDS}. Received: bound={bound!r}")
+    if name != "bernoulli" and bound == "marginal":
+        raise ValueError(
+            f'The marginal bound is one of the directed binary prior ("bernoulli"). Received: prior={name!r}'
         )
-
-    def log_ratio(self, posteriors, *, step, seed) -> tf.Tensor:
-        """log p(h) - log q(h | x) of the sample."""
-        del step, seed
-        values = [p.value for p in posteriors]
-        return sum(
-            tf.reduce_sum(
-                self._distribution(i, values, False).log_prob(p.value) - p.distribution.log_prob(p.value),
-                axis=-1,
-            )
-            for i, p in enumerate(posteriors)
+    if name != "rbm" and sides is not None:
+        raise ValueError(
+            f'Only the Boltzmann machine of prior="rbm" has sides. Received: prior={name!r}, sides={sides!r}'
         )
+    if name == "normal":
+        return DirectedPrior(latent_units, NormalFamily(), network, name="prior")
+    check_smoothing(smoothing, "joint" if name == "rbm" else bound)
+    if name == "rbm":
+        return BoltzmannPrior(latent_units, BinaryFamily(smoothing), sides, name="prior")
+    return DirectedPrior(latent_units, BinaryFamily(smoothing, bound), network, name="prior")
 
-    def sample(self, num_samples, *, seed, chains=None, num_sweeps=None) -> list[tf.Tensor]:
-        """Continuous groups by ancestral sampling."""
-        del chains, num_sweeps
-        values = []
-        for i, s in enumerate(random.split(seed, len(self.latent_units))):
-            prior = self._distribution(i, values, False)
-            noise = tf.math.ndtri(random.uniform([num_samples, self.latent_units[i]], seed=s))
-            values.append(prior.loc + prior.scale * noise)
-        return values
+
+def check_smoothing(smoothing, bound) -> None:
+    """Checks that the smoothing has what a bound needs; the Boltzmann machine needs what `"joint"` does.
+
+    Raises:
+      ValueError: if not, or if the smoothed variables do not tend to 0 and 1.
+    """
+    if bound == "marginal" and not smoothing.has_density:
+        raise ValueError(
+            "The marginal bound needs a density of zeta, and the mixed law of "
+            f"{smoothing.smoothing!r} has none (its reparameterized gradient would miss the spike). "
+            'Use bound="joint"'
+        )
+    config = smoothing.get_config()
+    locations = config.get("loc0", 0.0), config.get("loc1", 1.0)
+    if locations != (0.0, 1.0):
+        raise ValueError(
+            "The latents of the binary limit are 0 and 1, so the smoothing must tend to them. Received: "
+            f"{smoothing.smoothing!r} with (loc0, loc1)={locations}"
+        )
+    if bound == "joint" and not smoothing.has_posterior:
+        raise ValueError(
+            f"With {smoothing.smoothing!r}, z is a function of zeta, whose law given z depends on "
+            'x: the joint and the Boltzmann bounds do not apply. Use prior="bernoulli" with '
+            'bound="marginal", or another smoothing'
+        )

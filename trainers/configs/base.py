@@ -16,6 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.binarization = "default"
     config.data.batch_size = 100
 
+    config.model_name = "DVAE"  # a class of tfdvae.models; `model` holds its arguments
     config.model = ml_collections.ConfigDict()
     config.model.latent_units = (200,)
     config.model.network = "nonlinear"
@@ -34,17 +35,22 @@ def get_config() -> ml_collections.ConfigDict:
     config.smoothing.final = 8.0
 
     config.optimizer = ml_collections.ConfigDict()
+    config.optimizer.name = "adam"  # or "adamax"
     config.optimizer.learning_rate = 3e-3
     config.optimizer.prior_factor = 1.0  # multiple of the learning rate for the prior's weights
     config.optimizer.epsilon = 1e-3
     config.optimizer.boundaries = (0.6, 0.75, 0.95)  # fractions of num_steps
     config.optimizer.factors = (1.0, 0.3, 0.09, 0.027)  # multiples of the learning rate between them
+    config.optimizer.global_clipnorm = 0.0  # the norm that the gradient is clipped to; 0 for none
+    config.optimizer.plateau_patience = 0  # epochs without a better validation bound; 0 for no such decay
+    config.optimizer.plateau_factor = 0.5  # what the learning rate is then multiplied by
 
     config.kl_warmup = 0.3  # fraction of num_steps over which the KL factor goes from 0 to 1
 
     config.evaluation = ml_collections.ConfigDict()
     config.evaluation.num_samples = 1_000
     config.evaluation.split = "test"
+    config.evaluation.limit = "binary"  # or "smoothed": the relaxed model, which is another one
     config.evaluation.log_partition_chains = 1_024
     config.evaluation.log_partition_temperatures = 10_000
     config.evaluation.tempering_ladders = 16
@@ -66,3 +72,33 @@ def parse_spec(spec: str, choices) -> list[str]:
         if part not in allowed:
             raise ValueError(f"{part!r} in {spec!r} must be one of {', '.join(allowed)}")
     return parts
+
+
+def dvaepp_model() -> ml_collections.ConfigDict:
+    """The arguments of `DVAEPlusPlus` that the experiments set, with their defaults."""
+    model = ml_collections.ConfigDict()
+    model.likelihood = "bernoulli"
+    model.num_components = 10
+    model.global_prior = "rbm"
+    model.global_units = (4, 4, 4, 4)
+    model.global_hidden = ()
+    model.local_prior = "normal"
+    model.local_groups = 16
+    model.local_channels = 32
+    model.down1 = ""
+    model.down2 = ""
+    model.upsample = ""
+    model.q_h = ""
+    model.p_h = ""
+    model.context = ""
+    model.decoder = ()
+    model.base_scale = ml_collections.config_dict.placeholder(int)  # None: the unconditional decoder
+    model.decoder_input = "32"
+    model.kl_balancing = True
+    model.training_samples = 1
+    model.weight_decay = 0.0
+    model.batch_normalization_momentum = 0.99
+    model.convolution_dtype = "float32"
+    model.num_chains = 100
+    model.num_sweeps = 40
+    return model

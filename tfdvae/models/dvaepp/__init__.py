@@ -1,0 +1,5 @@
+"""DVAE++ (Vahdat et al. (2018), section 6): Boltzmann global latents, convolutional local ones."""
+
+from tfdvae.models.dvaepp.model import DVAEPlusPlus, Latents
+
+__all__ = ["DVAEPlusPlus", "Latents"]

@@ -1,0 +1,117 @@
+"""Likelihoods of pixels given the parameters that a network yields for each of them."""
+
+import tensorflow as tf
+
+from tfdvae import numerics, random
+from tfdvae.distributions import DiscretizedLogisticMixture
+
+PIXELS = ("bernoulli", "discretized_logistic_mixture")
+
+
+class BernoulliPixels:
+    """Binary pixels, a factorial Bernoulli; the parameters are logits."""
+
+    data_message = (
+        "A Bernoulli likelihood takes pixels in {0, 1}, and other values (grey or NaN) arrived. Binarize the "
+        'images first (`tfdvae.data.load(..., binarization="static")` or "dynamic")'
+    )
+
+    max_value = 1.0
+
+    def __init__(self, channels: int):
+        self.num_parameters = channels
+
+    def are_valid(self, x) -> tf.Tensor:
+        """Whether the likelihood is defined on all pixels: a boolean scalar, false for NaN."""
+        return numerics.is_binary(x)
+
+    def scaled(self, x) -> tf.Tensor:
+        """Pixels as inputs of networks."""
+        return x
+
+    def log_prob(self, x, logits) -> tf.Tensor:
+        """log p of each pixel, channels summed: `[..., height, width]`."""
+        return tf.reduce_sum(numerics.bernoulli_log_prob(x, logits), axis=-1)
+
+    def sample(self, logits, *, seed) -> tf.Tensor:
+        """Pixels in {0, 1}."""
+        return random.bernoulli(tf.sigmoid(logits), seed=seed)
+
+    def mean(self, logits) -> tf.Tensor:
+        """Means of the pixels."""
+        return tf.sigmoid(logits)
+
+
+class DiscretizedLogisticPixels:
+    """Pixels in 0..255, a mixture of discretized logistics for each (Salimans et al., 2017).
+
+    The parameters of a pixel with c channels and K components are K logits, K means, K logarithms of scales
+    for each channel and, with 3 channels, K coefficients of the regressions on earlier channels for each
+    pair of channels: 10 K in all.
+    """
+
+    data_message = (
+        "A mixture of discretized logistics takes pixels in {0, 1, ..., 255}, and other values (fractions, "
+        "NaN, images scaled to [0, 1]?) arrived"
+    )
+
+    max_value = 255.0
+
+    def __init__(self, channels: int, num_components: int):
+        self.channels = channels
+        self.num_components = num_components
+        self.num_pairs = 3 if channels == 3 else 0
+        self.num_parameters = num_components * (1 + 2 * channels + self.num_pairs)
+
+    def are_valid(self, x) -> tf.Tensor:
+        """Whether the likelihood is defined on all pixels: a boolean scalar, false for NaN."""
+        return tf.reduce_all((x >= 0) & (x <= 255) & (x == tf.floor(x)))
+
+    def scaled(self, x) -> tf.Tensor:
+        """Pixels as inputs of networks, in [-1, 1]."""
+        return x / 127.5 - 1.0
+
+    def distribution(self, parameters) -> DiscretizedLogisticMixture:
+        """The law of each pixel."""
+        k = self.num_components
+        shape = tf.shape(parameters)[:-1]
+        logits, means, log_scales, coefficients = tf.split(
+            parameters, [k, k * self.channels, k * self.channels, k * self.num_pairs], axis=-1
+        )
+
+        def by_component(values, n):
+            return tf.reshape(values, tf.concat([shape, [k, n]], axis=0))
+
+        return DiscretizedLogisticMixture(
+            logits,
+            by_component(means, self.channels),
+            by_component(log_scales, self.channels),
+            tf.tanh(by_component(coefficients, self.num_pairs)) if self.num_pairs else None,
+        )
+
+    def log_prob(self, x, parameters) -> tf.Tensor:
+        """log p of each pixel: `[..., height, width]`."""
+        return self.distribution(parameters).log_prob(x)
+
+    def sample(self, parameters, *, seed) -> tf.Tensor:
+        """Pixels in 0..255."""
+        return self.distribution(parameters).sample(seed=seed)
+
+    def mean(self, parameters) -> tf.Tensor:
+        """A picture without noise: the location of each pixel's most probable component.
+
+        (The mean of several components is a colour that none of them has.)
+        """
+        law = self.distribution(parameters)
+        best = tf.argmax(law.mixture_logits, axis=-1)
+        ndims = len(best.shape)
+        means = tf.gather(law.means, best, batch_dims=ndims)
+        located = tf.unstack(means, axis=-1)
+        if self.num_pairs:
+            to_green, to_blue, green_to_blue = tf.unstack(
+                tf.gather(law.coefficients, best, batch_dims=ndims), axis=-1
+            )
+            red, green, blue = located
+            green += to_green * red
+            located = [red, green, blue + to_blue * red + green_to_blue * green]
+        return tf.clip_by_value(tf.round(127.5 * (tf.stack(located, axis=-1) + 1.0)), 0.0, 255.0)
