@@ -4,7 +4,7 @@
 PYTHON  ?= python3
 VENV    ?= .venv
 WORKDIR ?= runs/digits
-CONFIG  ?= trainers/configs/digits.py
+CONFIG  ?= trainers/configs/dvaepp_digits.py
 ARGS    ?=
 
 CACHE := $(CURDIR)/.cache

@@ -5,6 +5,7 @@ import os
 import pathlib
 import stat
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -392,6 +393,183 @@ def test_diverged_state_is_not_saved(tmp_path, model, logs):
 def test_checkpoint_rejects_counts_that_are_not_positive(tmp_path, arguments):
     with pytest.raises(ValueError, match="must be at least 1"):
         callbacks.TrainingCheckpoint(tmp_path, **arguments)
+
+
+def test_the_last_state_is_that_of_the_largest_step(tmp_path, model):
+    checkpoint = attach(callbacks.TrainingCheckpoint(tmp_path), model)
+    assert checkpoint.last_state() is None
+    end_epoch(checkpoint, 0, steps_per_epoch=99_999_999)
+    assert checkpoint.last_state() == tmp_path / "step-99999999.weights.h5"
+    end_epoch(checkpoint, 0, steps_per_epoch=100_000_000)
+    assert checkpoint.last_state() == tmp_path / "step-100000000.weights.h5"
+
+
+# --- the plateau ---
+
+
+@pytest.fixture
+def decayed():
+    """A model of which only the learning rate matters."""
+    return make_model(prior="bernoulli")
+
+
+def rates_of(plateau, model, values, first_epoch=0):
+    """The learning rate after each epoch of the given validation bounds."""
+    rates = []
+    for epoch, value in enumerate(values, first_epoch):
+        end_epoch(attach(plateau, model), epoch, val_elbo=value)
+        rates.append(float(model.optimizer.learning_rate))
+    return rates
+
+
+def test_plateau_lowers_the_learning_rate_after_patience_epochs_without_a_better_value(decayed):
+    plateau = callbacks.PlateauDecay(patience=2, factor=0.25)
+    values = [-9.0, -8.0, -8.0, -8.5, -7.9, -8.0, -7.5, -7.6, -7.7, -7.8, -7.5, -7.4]
+    rates = [0.1, 0.1, 0.1, 0.025, 0.025, 0.025, 0.025, 0.025, 0.00625, 0.00625, 0.0015625, 0.0015625]
+    np.testing.assert_allclose(rates_of(plateau, decayed, values), rates, rtol=1e-6)
+    assert plateau.state() == {"best": -7.4, "wait": 0}
+
+
+def test_plateau_takes_the_smallest_improvement_for_one(decayed):
+    rates = rates_of(callbacks.PlateauDecay(patience=1), decayed, [-8.0, -7.99999, -7.99998, -7.99998])
+    np.testing.assert_allclose(rates, [0.1, 0.1, 0.1, 0.05])
+
+
+def test_plateau_of_another_metric(decayed):
+    plateau = attach(callbacks.PlateauDecay(patience=1, monitor="val_log_likelihood"), decayed)
+    for epoch in range(2):  # larger is better, whatever the metric is called
+        end_epoch(plateau, epoch, val_elbo=-1.0, val_log_likelihood=-10.0 + epoch)
+    np.testing.assert_allclose(decayed.optimizer.learning_rate, 0.1)
+    end_epoch(plateau, 2, val_elbo=0.0, val_log_likelihood=-9.5)
+    np.testing.assert_allclose(decayed.optimizer.learning_rate, 0.05)
+
+
+def test_plateau_goes_on_in_the_next_fit(decayed):
+    plateau = attach(callbacks.PlateauDecay(patience=3), decayed)
+    rates = []
+    for epoch, value in enumerate([-1.0, -2.0, -2.0, -1.5, -3.0]):
+        plateau.on_train_begin()
+        rates += rates_of(plateau, decayed, [value], epoch)
+        plateau.on_train_end()
+    np.testing.assert_allclose(rates, [0.1, 0.1, 0.1, 0.05, 0.05])
+
+
+@pytest.mark.parametrize("undefined", [np.nan, -np.inf])
+def test_plateau_is_not_blinded_by_an_undefined_value(decayed, undefined):
+    # Nothing is larger than NaN: were it kept as the best value, the rate would fall for ever.
+    plateau = callbacks.PlateauDecay(patience=2)
+    rates = rates_of(plateau, decayed, [undefined, undefined, -5.0, -4.0, -3.0, undefined, -2.0, -2.5, -2.5])
+    np.testing.assert_allclose(rates[2:-1], rates[1])
+    np.testing.assert_allclose(rates[-1], 0.5 * rates[1])
+    assert plateau.state() == {"best": -2.0, "wait": 0}
+
+
+def test_plateau_state_is_json(decayed):
+    plateau = callbacks.PlateauDecay(patience=5)
+    states = [plateau.state()]
+    for epoch, value in enumerate([np.float32(-1.3), -2.0]):
+        rates_of(plateau, decayed, [value], epoch)
+        states.append(plateau.state())
+    assert states == [
+        {"best": None, "wait": 0},
+        {"best": float(np.float32(-1.3)), "wait": 0},
+        {"best": float(np.float32(-1.3)), "wait": 1},
+    ]
+    for state in states:
+        other = callbacks.PlateauDecay(patience=5)
+        other.restore_state(json.loads(json.dumps(state)))
+        assert other.state() == state
+
+
+BOUNDS = [-9.0, -8.0, -8.5, -8.2, -8.1, -7.0, -7.5, -7.2, -7.1]
+
+
+def fit_with_plateau(folder, first_epoch, last_epoch, seed, restores_plateau=True):
+    """Trains new objects from the last checkpoint on, under the validation bounds above.
+
+    Returns the model, the plateau and the learning rate after each epoch.
+    """
+    model = make_model(prior="bernoulli", seed=seed)
+    images = np.random.default_rng(0).integers(0, 2, (4, 2, 2, 1)).astype("float32")
+    plateau = callbacks.PlateauDecay(patience=2)
+    checkpoint = callbacks.TrainingCheckpoint(folder, callbacks=[plateau] if restores_plateau else [])
+    assert checkpoint.restore(model) == first_epoch
+    rates = []
+    bounds = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: logs.update(val_elbo=BOUNDS[epoch])
+    )
+    log = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: rates.append(float(model.optimizer.learning_rate))
+    )
+    model.fit(
+        images,
+        batch_size=4,
+        shuffle=False,
+        initial_epoch=first_epoch,
+        epochs=last_epoch,
+        verbose=0,
+        callbacks=[bounds, plateau, checkpoint, log],
+    )
+    return model, plateau, rates
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return fit_with_plateau(tmp_path_factory.mktemp("whole"), 0, len(BOUNDS), seed=1)
+
+
+@pytest.mark.parametrize("stop", [3, 7])
+def test_interrupted_plateau_goes_on_as_the_uninterrupted_one(tmp_path, uninterrupted, stop):
+    model, plateau, rates = uninterrupted
+    assert len(set(rates)) == 3
+    *_, first = fit_with_plateau(tmp_path, 0, stop, seed=1)
+    resumed, other, second = fit_with_plateau(tmp_path, stop, len(BOUNDS), seed=2)
+    assert [*first, *second] == rates
+    assert other.state() == plateau.state() == {"best": -7.0, "wait": 1}
+    assert_same(state(resumed), state(model))
+
+
+def test_without_its_state_the_plateau_would_not_go_on(tmp_path, uninterrupted):
+    # What the test above can see: in the midst of a wait, another best value and another wait.
+    model, _, rates = uninterrupted
+    *_, first = fit_with_plateau(tmp_path, 0, 3, seed=1)
+    resumed, _, second = fit_with_plateau(tmp_path, 3, len(BOUNDS), seed=2, restores_plateau=False)
+    assert [*first, *second] != rates
+    assert any(np.any(a != b) for a, b in zip(state(resumed), state(model), strict=True))
+
+
+def test_states_without_a_plateau_can_be_loaded_and_the_reverse(tmp_path, decayed):
+    plain = attach(callbacks.TrainingCheckpoint(tmp_path / "plain"), decayed)
+    end_epoch(plain, 0)
+    older = attach(callbacks.TrainingCheckpoint(tmp_path / "older"), decayed)
+    end_epoch(older, 0)
+    with h5py.File(older.last_state(), "a") as file:
+        del file.attrs["callbacks"]  # as before there were any
+    for folder in ("plain", "older"):
+        plateau = callbacks.PlateauDecay(patience=2)
+        checkpoint = callbacks.TrainingCheckpoint(tmp_path / folder, callbacks=[plateau])
+        shake(decayed, 1)
+        assert checkpoint.restore(decayed) == 10
+        assert plateau.state() == {"best": None, "wait": 0}
+    plateau.restore_state({"best": -1.0, "wait": 1})
+    recorded = attach(callbacks.TrainingCheckpoint(tmp_path / "new", callbacks=[plateau]), decayed)
+    end_epoch(recorded, 0)
+    expected = state(decayed)
+    shake(decayed, 2)
+    assert callbacks.TrainingCheckpoint(tmp_path / "new").restore(decayed) == 10
+    assert_same(state(decayed), expected)
+
+
+def test_the_plateau_is_that_of_the_state_that_could_be_read(tmp_path, decayed):
+    plateau = callbacks.PlateauDecay(patience=5)
+    checkpoint = attach(callbacks.TrainingCheckpoint(tmp_path, callbacks=[plateau]), decayed)
+    for epoch, value in enumerate([-1.0, -2.0]):
+        rates_of(plateau, decayed, [value], epoch)
+        end_epoch(checkpoint, epoch, val_elbo=value)
+    checkpoint.last_state().write_bytes(b"cut off")
+    plateau.restore_state({"best": None, "wait": 4})
+    assert checkpoint.restore(decayed) == 10
+    assert plateau.state() == {"best": -1.0, "wait": 0}
 
 
 # --- log Z and pictures ---

@@ -15,6 +15,14 @@ class TrainingDiverged(ValueError):
     """The loss of a step is NaN or infinite; that step has changed no weight."""
 
 
+def _diverged(step, terms) -> TrainingDiverged:
+    named = ", ".join(f"{name} {value}" for name, value in terms.items())
+    return TrainingDiverged(
+        f"The training has diverged: the terms of step {step} are {named}. Go back to an earlier checkpoint "
+        "and lower the learning rate, or clip the gradients"
+    )
+
+
 class OwnObjective:
     """A mixin, before `keras.Model` among the bases.
 
@@ -57,10 +65,14 @@ class OwnObjective:
             return tf.identity(x)
 
     def _assert_finite(self, **terms):
-        """An operation that fails, naming step and terms, where a term of the loss is not finite."""
+        """Fails, naming step and terms, where a term of the loss is not finite; in a graph, an operation."""
         finite = tf.reduce_all(tf.math.is_finite(tf.stack(list(terms.values()))))
-        words = [word for name, value in terms.items() for word in (name, value)]
-        return tf.debugging.Assert(finite, [_NOT_FINITE, self.step, *words], 1)
+        if not tf.executing_eagerly():
+            words = [word for name, value in terms.items() for word in (name, value)]
+            return tf.debugging.Assert(finite, [_NOT_FINITE, self.step, *words], 1)
+        if not finite:
+            raise _diverged(int(self.step.numpy()), {n: float(v) for n, v in terms.items()})
+        return tf.no_op()
 
     @contextlib.contextmanager
     def _data_errors(self):
@@ -71,11 +83,7 @@ class OwnObjective:
             if _NOT_FINITE in str(error):
                 values = re.search(rf"\[{_NOT_FINITE}\]((?: \[[^\]]*\])*)", str(error))[1]
                 step, *words = re.findall(r"\[([^\]]*)\]", values)
-                terms = ", ".join(f"{n} {v}" for n, v in zip(words[::2], words[1::2], strict=True))
-                raise TrainingDiverged(
-                    f"The training has diverged: the terms of step {step} are {terms}. Go back to an earlier "
-                    "checkpoint and lower the learning rate, or clip the gradients"
-                ) from error
+                raise _diverged(step, dict(zip(words[::2], words[1::2], strict=True))) from error
             if self.data_message[:40] not in str(error):  # TensorFlow escapes the quotes further on
                 raise
             raise ValueError(self.data_message) from error

@@ -49,7 +49,7 @@ def write_atomically(path: str | os.PathLike, write: Callable[[str], object]) ->
 
 
 def write_json(path: str | os.PathLike, value) -> None:
-    """Writes JSON atomically."""
+    """Writes `value` as JSON to `path`, atomically."""
     text = json.dumps(value, indent=2, sort_keys=True) + "\n"
     write_atomically(path, lambda name: pathlib.Path(name).write_text(text))
 
@@ -58,6 +58,10 @@ class LogPartitionRefresh(keras.callbacks.Callback):
     """Measures log Z of the machine again every `every_epochs` epochs, so that the logs stay near the truth.
 
     `fit` with validation data does so at each validation; this is for training without any.
+
+    Args:
+      every_epochs: how often.
+      seed: of the measurement.
     """
 
     def __init__(self, every_epochs=1, seed=0):
@@ -215,6 +219,13 @@ class PlateauDecay(keras.callbacks.ReduceLROnPlateau):
     def on_train_begin(self, logs=None):
         """Keeps the state."""
 
+    def on_epoch_end(self, epoch, logs=None):
+        """Lowers the learning rate if it is time."""
+        super().on_epoch_end(epoch, logs)
+        # Keras takes whatever comes first for the best value, and nothing is better than NaN.
+        if self.best is not None and np.isnan(self.best):
+            self.best = None
+
     def state(self) -> dict:
         """The state, JSON-able; the learning rate itself is one of the optimizer's variables."""
         return {"best": None if self.best is None else float(self.best), "wait": self.wait}
@@ -303,7 +314,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
 
     def last_state(self) -> pathlib.Path | None:
         """The newest state, or `None`."""
-        return max(self._states(), default=None, key=lambda path: path.name)
+        return next(reversed(self._states()), None)
 
     def _restore_callbacks(self, path):
         with h5py.File(path) as file:

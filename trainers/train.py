@@ -1,6 +1,6 @@
 """Trains a model; run again on the same workdir, it resumes.
 
-    python -m trainers.train --config=trainers/configs/digits.py --workdir=runs/digits
+    python -m trainers.train --config=trainers/configs/dvaepp_digits.py --workdir=runs/digits
 
 The workdir gets config.json, checkpoints/, metrics.csv, TensorBoard events, and at the end report.json,
 samples.png and reconstructions.png. A program that was interrupted at any moment, `kill -9` included,
@@ -129,7 +129,7 @@ def _log_start(config, model, workdir, data_dir, strategy, step):
 def define_flags(values: flags.FlagValues) -> None:
     """Defines the program's flags."""
     config_flags.DEFINE_config_file(
-        "config", "trainers/configs/digits.py", "The experiment.", flag_values=values
+        "config", "trainers/configs/dvaepp_digits.py", "The experiment.", flag_values=values
     )
     flags.DEFINE_string("workdir", None, "Where everything is written.", required=True, flag_values=values)
     flags.DEFINE_string(

@@ -117,9 +117,9 @@ def test_bernoulli_agrees_with_the_distribution(channels):
     assert got.shape == (5, 4, 3)
     assert got.dtype == tf.float32
     by_hand = np.sum(np.where(x == 1, log_expit(np.float64(logits)), log_expit(-np.float64(logits))), axis=-1)
-    np.testing.assert_allclose(got, by_hand, rtol=1e-5)
+    np.testing.assert_allclose(got, by_hand, rtol=1e-5, atol=1e-6)
     law = tfd.Independent(tfd.Bernoulli(logits=logits), 1)
-    np.testing.assert_allclose(got, law.log_prob(x), rtol=1e-5)
+    np.testing.assert_allclose(got, law.log_prob(x), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(pixels.mean(logits), expit(np.float64(logits)), rtol=1e-5)
 
 
@@ -270,9 +270,10 @@ def test_mean_of_a_sharp_law_is_its_samples(channels, reach):
     assert mean.shape == (400, 2, channels)
     assert pixels.are_valid(mean)
     probability = np.exp(np.float64(pixels.log_prob(mean, parameters)))
-    # A mean on the very edge of two values leaves the sample open; there are few of those.
+    # A mean within 7 scales of the edge of two values leaves the sample open: of 3 colours about
+    # 3 * 14 * exp(-14) * 127.5 = 0.4% of the pixels.
     sharp = probability > 0.999
-    assert sharp.mean() > 0.99
+    assert sharp.mean() > 0.98
     samples = pixels.sample(parameters, seed=5).numpy()
     np.testing.assert_array_equal(samples[sharp], mean[sharp])
     assert len(np.unique(mean)) > 20

@@ -107,11 +107,17 @@ class DiscretizedLogisticPixels:
         ndims = len(best.shape)
         means = tf.gather(law.means, best, batch_dims=ndims)
         located = tf.unstack(means, axis=-1)
+
+        def level(located):
+            return tf.clip_by_value(tf.round(127.5 * (located + 1.0)), 0.0, 255.0)
+
         if self.num_pairs:
             to_green, to_blue, green_to_blue = tf.unstack(
                 tf.gather(law.coefficients, best, batch_dims=ndims), axis=-1
             )
+            # The regressions are on pixels: rounded, and within the range.
             red, green, blue = located
-            green += to_green * red
+            red = self.scaled(level(red))
+            green = self.scaled(level(green + to_green * red))
             located = [red, green, blue + to_blue * red + green_to_blue * green]
-        return tf.clip_by_value(tf.round(127.5 * (tf.stack(located, axis=-1) + 1.0)), 0.0, 255.0)
+        return level(tf.stack(located, axis=-1))

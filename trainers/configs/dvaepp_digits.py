@@ -1,4 +1,4 @@
-"""The embedded data set in some minutes: a small DVAE++."""
+"""The embedded data set in some minutes: a small DVAE++, 16 binary global latents and two local groups."""
 
 from trainers.configs import base
 
@@ -6,8 +6,8 @@ from trainers.configs import base
 def get_config():
     """Returns the configuration."""
     config = base.get_config()
-    config.num_steps = 2_400
-    config.steps_per_epoch = 200
+    config.num_steps = 1_200
+    config.steps_per_epoch = 100
     config.data.name = "digits"
     config.model_name = "DVAEPlusPlus"
     config.model = base.dvaepp_model()
