@@ -48,7 +48,7 @@ endef
 export CHECK_PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help env train test lint format clean
+.PHONY: help env train test lint format docs clean
 
 help: ## list the targets
 	@echo "make TARGET [PYTHON=$(PYTHON)] [VENV=$(VENV)] [WORKDIR=$(WORKDIR)] [CONFIG=$(CONFIG)] [ARGS=...]"
@@ -81,6 +81,17 @@ format: env ## rewrite the files in the project's style
 	"$(VENV)/bin/python" -m ruff check --fix .
 	"$(VENV)/bin/python" -m ruff format .
 
+docs: $(VENV)/.stamp-docs ## build the reference and the models' pages in docs/_build
+	@mkdir -p "$(TMPDIR)"
+	rm -rf docs/_build docs/api
+	"$(VENV)/bin/python" -m sphinx -q -W --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
+$(VENV)/.stamp-docs: $(VENV)/.stamp
+	@mkdir -p "$(TMPDIR)"
+	"$(VENV)/bin/python" -m pip install --quiet -e ".[docs]"
+	@touch "$@"
+
 clean: ## remove the environment and all caches; training runs stay
-	rm -rf "$(VENV)" .cache .ruff_cache .mypy_cache build dist tfdvae.egg-info
+	rm -rf "$(VENV)" docs/_build docs/api .cache .ruff_cache .mypy_cache build dist tfdvae.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -56,6 +56,12 @@ _DEV = [
     "mypy>=2.4.1",
 ]
 
+_DOCS = [
+    "sphinx>=9.0.4",
+    "furo>=2025.12.19",
+    "myst-parser>=5.2.0",
+]
+
 setup(
     name="tfdvae",
     version=_read_version(),
@@ -67,7 +73,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["tfdvae", "tfdvae.*"]),
     install_requires=_REQUIRED,
-    extras_require={"test": _TEST, "dev": _DEV, "dimod": _DIMOD},
+    extras_require={"test": _TEST, "dev": _DEV, "docs": _DOCS, "dimod": _DIMOD},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",

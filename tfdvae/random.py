@@ -63,7 +63,7 @@ def split(seed, n: int = 2, *, salt: str = "") -> list[Seed]:
 
 
 def fold_in(seed, data) -> Seed:
-    """Returns a new seed from `seed` and one integer (a step, a replica's number, a chunk)."""
+    """Returns a new seed from `seed` and one integer, `data` (a step, a replica's number, a chunk)."""
     if isinstance(data, int | np.integer):
         data = np.array(int(data) & 0xFFFFFFFF, np.uint32).view(np.int32)
     # The counter enters the key of the generator, and the first word keeps it apart from `split`.
@@ -72,26 +72,31 @@ def fold_in(seed, data) -> Seed:
 
 
 def replica_seed(seed, counter, *, salt: str) -> Seed:
-    """The seed of (base seed, purpose, counter such as the step, replica of `tf.distribute`)."""
+    """The seed of (base `seed`, purpose `salt`, `counter` such as the step, replica of `tf.distribute`)."""
     context = tf.distribute.get_replica_context()
     replica = context.replica_id_in_sync_group if context is not None else 0
     return fold_in(fold_in(split(seed, 1, salt=salt)[0], counter), replica)
 
 
 def integer(seed: int, *, salt: str) -> int:
-    """An integer in [0, 2**31) from an integer seed and a purpose, for code that wants Python integers."""
+    """An integer in [0, 2**31) from an integer `seed` and a purpose `salt`, for code that wants Python's."""
     digest = hashlib.sha256(f"{int(seed)}/{salt}".encode()).digest()
     return int.from_bytes(digest[:4], "little") >> 1
 
 
 def bits(shape, *, seed) -> tf.Tensor:
-    """Uniform random 32-bit integers, int32, from the framework's counter-based generator."""
+    """Uniform random 32-bit integers, int32, of a `shape`, from the framework's counter-based generator.
+
+    Args:
+      shape: of the result.
+      seed: a seed; see `as_seed`.
+    """
     return tf.random.stateless_uniform(shape, as_seed(seed), None, None, tf.int32, alg="philox")
 
 
 def bits_of_key(shape, key) -> tf.Tensor:
-    """Uniform random 32-bit integers, int32, from a key of the generator, uint64 `[1]`: `bits` without the
-    operations that make a key from a seed, for inner loops.
+    """Uniform random 32-bit integers, int32, of a `shape` from a `key` of the generator, uint64 `[1]`: `bits`
+    without the operations that make a key from a seed, for inner loops.
     """
     return tf.raw_ops.StatelessRandomUniformFullIntV2(
         shape=shape, key=key, counter=tf.zeros([2], tf.uint64), alg=_PHILOX, dtype=tf.int32
@@ -103,6 +108,11 @@ def uniform(shape, *, seed, dtype=tf.float32) -> tf.Tensor:
 
     Neither 0 nor 1 is ever drawn, so that a quantile of the result is finite. Made from integer
     bits, which agree with and without XLA (float draws do not).
+
+    Args:
+      shape: of the result.
+      seed: a seed; see `as_seed`.
+      dtype: float32 or float64.
     """
     dtype = tf.as_dtype(dtype)
     # 23 and 31 bits: with the half cell added, the midpoint is still exact in the dtype.
@@ -112,7 +122,7 @@ def uniform(shape, *, seed, dtype=tf.float32) -> tf.Tensor:
 
 
 def bernoulli(probs, *, seed) -> tf.Tensor:
-    """Independent binary draws in {0, 1} with the given probabilities, shape and dtype of `probs`."""
+    """Independent binary draws in {0, 1} from a `seed`, with the probabilities, shape, dtype of `probs`."""
     probs = tf.convert_to_tensor(probs)
     return tf.cast(uniform(tf.shape(probs), seed=seed, dtype=probs.dtype) < probs, probs.dtype)
 
@@ -161,6 +171,6 @@ def row_bits(seeds: tf.Tensor, num_words: int) -> tf.Tensor:
 
 
 def row_uniform(seeds: tf.Tensor, num_words: int) -> tf.Tensor:
-    """`row_bits` as float32 midpoints strictly inside (0, 1), shape `[batch, num_words]`."""
+    """`row_bits` of `seeds` as float32 midpoints strictly inside (0, 1), shape `[batch, num_words]`."""
     cells = tf.bitwise.right_shift(row_bits(seeds, num_words), np.uint32(9))
     return (tf.cast(tf.bitcast(cells, tf.int32), tf.float32) + 0.5) * 2.0**-23

@@ -247,13 +247,15 @@ def test_initial_kernels_without_a_seed_follow_keras_global_seed():
     assert np.all(kernels(0)[0] != kernels(1)[0])
 
 
-def test_blocks_of_a_stack_begin_with_different_kernels():
-    def stack(seed):
-        return ResidualStack([(4, 4, 2)], "2 2 2", name="stack", seed=seed)
+def test_blocks_begin_with_different_kernels():
+    def stack(seed, name="stack"):
+        return ResidualStack([(4, 4, 2)], "2 2 2", name=name, seed=seed)
 
     for a, b in zip(stack(3).get_weights(), stack(3).get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    kernels = [block.second.kernel.numpy() for block in (*stack(3).blocks, *stack(4).blocks)]
+    # The stacks of a model share its seed; their names tell them apart.
+    stacks = (stack(3), stack(4), stack(3, "other"))
+    kernels = [block.second.kernel.numpy() for s in stacks for block in s.blocks]
     assert len(np.unique(kernels)) == np.size(kernels)
 
 

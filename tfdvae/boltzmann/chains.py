@@ -45,6 +45,10 @@ def log_partition_surrogate(rbm: RestrictedBoltzmannMachine, samples: NegativeSa
     summed out and once with the left one: -sum_l w_l (F(left_l) + F(right_l)) / 2 with normalized weights w.
     Each has the same mean gradient, and by the Rao-Blackwell theorem a smaller variance than
     E(left_l, right_l). The value is not log Z and must not be logged as such.
+
+    Args:
+      rbm: the machine.
+      samples: samples of the machine; no gradient flows into them.
     """
     samples = NegativeSamples(*(None if s is None else tf.stop_gradient(s) for s in samples))
     free_energy = 0.5 * (rbm.free_energy(samples.left) + rbm.right_free_energy(samples.right))

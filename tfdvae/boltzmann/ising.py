@@ -25,7 +25,7 @@ class IsingParameters(NamedTuple):
 
 
 class ShiftedParameters(NamedTuple):
-    """A machine's weights, and what its energies lack.
+    """A machine's weights, `parameters`, and what its energies lack, `offset`.
 
     E_Ising(2 left - 1, 2 right - 1) = E(left, right) + offset. The offset changes no probability; log Z of
     the Ising model is that of the machine minus the offset.
@@ -87,6 +87,9 @@ def to_dimod(rbm: RestrictedBoltzmannMachine):
 
     Its energy is the machine's, so that a sampler at the inverse temperature 1 draws from the machine. The
     variables are `("left", i)` and `("right", j)`; couplings that are 0 are no edges.
+
+    Args:
+      rbm: the machine.
 
     Raises:
       ImportError: without the package `dimod`.

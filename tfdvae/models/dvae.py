@@ -25,7 +25,9 @@ class Latents(NamedTuple):
 
 @keras.saving.register_keras_serializable(package="tfdvae")
 class DVAE(DiscreteVAE):
-    """x -> q(z_1 | x), q(z_2 | x, zeta_1), ... and p(z), p(x | zeta_1, ..., zeta_L).
+    """Fully connected networks with groups of binary latents, smoothed in training.
+
+        x -> q(z_1 | x), q(z_2 | x, zeta_1), ... and p(z), p(x | zeta_1, ..., zeta_L)
 
     Args:
       image_shape: `(height, width, channels)`; pixels are binary (factorial Bernoulli likelihood).

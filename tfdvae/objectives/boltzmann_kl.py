@@ -29,6 +29,10 @@ def expected_energy(rbm: RestrictedBoltzmannMachine, groups: Sequence[GroupMomen
     A unit alone enters with mu. In a pair, the unit of the earlier group enters with nu and that of the
     later one with mu (the later posterior has seen the earlier zeta); two units of one group both enter
     with mu, being independent given zeta_<i. Two groups, one a side, give eq. 6 of the paper.
+
+    Args:
+      rbm: the machine.
+      groups: the groups' moments, in the order of the posterior.
     """
     energy = 0.0
     left_start = right_start = 0

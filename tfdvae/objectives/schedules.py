@@ -38,5 +38,5 @@ def serialize(schedule: Schedule):
 
 
 def deserialize(config) -> Schedule:
-    """The inverse of `serialize`; numbers and schedules pass through."""
+    """The schedule of a `config` made by `serialize`; numbers and schedules pass through."""
     return keras.saving.deserialize_keras_object(config) if isinstance(config, dict) else config
