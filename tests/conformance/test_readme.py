@@ -27,9 +27,18 @@ def test_the_script_of_a_model_runs(capsys):
     assert re.search(r"log p\(x\) >= -\d+\.\d\d; log Z = \d+\.\d\d \+- \d", capsys.readouterr().out)
 
 
+def test_the_script_of_dvaepp_runs(capsys):
+    shortened = {"steps_per_epoch=100, epochs=12": "steps_per_epoch=20, epochs=1, verbose=0"}
+    namespace = run(SCRIPTS[1], {**shortened, "num_samples=100": "num_samples=5"})
+    assert namespace["rows"].shape == (40, 28, 28, 1)
+    assert namespace["model"].step.numpy() == 20
+    # 28 * 28 * log 2 = 543 nats.
+    assert -543 < float(re.search(r"log p\(x\) >= (-\d+\.\d\d)", capsys.readouterr().out)[1]) < -100
+
+
 def test_the_script_of_a_machine_runs(capsys):
     namespace = run(
-        SCRIPTS[1],
+        SCRIPTS[2],
         {
             "right_units=100": "right_units=30",
             "decay_steps=4000": "decay_steps=100",
@@ -38,7 +47,7 @@ def test_the_script_of_a_machine_runs(capsys):
             "num_temperatures=1000": "num_temperatures=100",
         },
     )
-    assert len(SCRIPTS) == 2
+    assert len(SCRIPTS) == 3
     assert namespace["raised"].value.shape == (250,)
     number = r"-?\d+\.\d\d"
     printed = rf"log Z = {number}, between {number} and {number}\nlog p\(x\) = -\d+\.\d\d nats\nRAISE"

@@ -14,6 +14,7 @@ from trainers.configs import (
     base,
     digits,
     dvaepp,
+    dvaepp_cifar10_small,
     dvaepp_digits,
     dvaepp_mnist_small,
     section_7_1,
@@ -210,8 +211,8 @@ def test_config_survives_the_workdir(tmp_path):
 
 def test_every_config_file_is_tested():
     files = {path.stem for path in pathlib.Path(base.__file__).parent.glob("*.py")}
-    tested = {"digits", "dvaepp", "dvaepp_digits", "dvaepp_mnist_small", "section_7_1", "section_7_2"}
-    assert files == {"__init__", "base", *tested}
+    small = {"dvaepp_cifar10_small", "dvaepp_digits", "dvaepp_mnist_small"}
+    assert files == {"__init__", "base", "digits", "dvaepp", "section_7_1", "section_7_2", *small}
 
 
 # Of table 4: features of "down 1" and "down 2", global groups, scales of the decoder.
@@ -259,7 +260,7 @@ def test_all_architectures_of_the_paper_are_there():
         dvaepp.get_config("mnist")
 
 
-@pytest.mark.parametrize("module", [dvaepp_digits, dvaepp_mnist_small])
+@pytest.mark.parametrize("module", [dvaepp_cifar10_small, dvaepp_digits, dvaepp_mnist_small])
 def test_small_configs(module):
     config = module.get_config()
     experiment.check(config)
