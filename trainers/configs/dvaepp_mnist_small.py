@@ -21,6 +21,7 @@ def get_config():
     config.model.p_h = "32"
     config.model.context = "64"
     config.model.decoder = ("32up", "24up", "16up")
+    config.model.weight_decay = 1e-4
     config.optimizer.name = "adamax"
     config.optimizer.learning_rate = 2e-3
     config.optimizer.epsilon = 1e-7
