@@ -11,6 +11,9 @@ For each config, batches of 100 images of noise, each config in a process of its
 - `rest`: what is left of the step beside the networks' share of the floor and the sampling;
 - `evaluation`: images times importance samples a second in `log_likelihood`.
 
+A second line gives the shares of the time in operations, from a profile of such steps: convolutions and dense
+products, the loop of the Gibbs sweeps, the optimizer, and the rest (elementwise operations, weight decay, data).
+
 The programs run in turn within each repeat, and the figure is the median over repeats: the speed of a shared
 machine drifts, ratios within one run hold. The memory is the peak of the process.
 """
@@ -154,8 +157,44 @@ def sampling(model):
     return lambda num_steps: run(tf.constant(num_steps))
 
 
+def profiled_shares(program):
+    """Shares of the time in operations by kind, while `program` runs."""
+    import collections
+    import pathlib
+    import tempfile
+
+    import tensorflow as tf
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    with tempfile.TemporaryDirectory() as directory:
+        tf.profiler.experimental.start(directory)
+        program()
+        tf.profiler.experimental.stop()
+        (path,) = pathlib.Path(directory).rglob("*.xplane.pb")
+        space = xplane_pb2.XSpace.FromString(path.read_bytes())
+    times = collections.Counter()
+    for plane in space.planes:
+        for line in plane.lines:
+            for event in line.events:
+                # Operations of the step are called "path/in/the/graph:Type".
+                name, separator, kind = plane.event_metadata[event.metadata_id].name.rpartition(":")
+                if separator and name.startswith("while/body/"):
+                    times[kind_of_work(name, kind)] += event.duration_ps
+    total = sum(times.values())
+    return {kind: times[kind] / total for kind in ("products", "sampling", "optimizer", "rest")}
+
+
+def kind_of_work(name, kind):
+    """The kind of an operation of the training step, by its place in the graph and its type."""
+    if "/StatefulPartitionedCall/while/" in name:  # the step's only loop
+        return "sampling"
+    if "Conv2D" in kind or "MatMul" in kind:
+        return "products"
+    return "optimizer" if "/adamax/" in name else "rest"
+
+
 def run(name, steps, repeats):
-    """Prints the row of a config."""
+    """Prints the rows of a config."""
     import numpy as np
     import tensorflow as tf
 
@@ -196,6 +235,8 @@ def run(name, steps, repeats):
         f"{ms['sampling']:10.1f}{rest:8.1f}{1000 * BATCH / ms['step']:10.0f}{rate:12.0f}{peak:7.1f}",
         flush=True,
     )
+    shares = profiled_shares(lambda: programs["step"](steps))
+    print("  profile: " + ", ".join(f"{kind} {share:.1%}" for kind, share in shares.items()), flush=True)
 
 
 def main():

@@ -2,9 +2,10 @@
 
     python -m benchmarks.global_rows --workdir=runs/digits [--workdir=...]
 
-For each workdir, trained on the digits: rows of five images from one sample of the global latents each; the
-share of pairs within a row that a classifier puts into one class, and the share of rows in which at least
-four of five agree, beside the same of images drawn freely from the model.
+For each workdir, trained on the digits: rows of five pictures (means of the pixels, as in
+`samples_by_global.png`) from one sample of the global latents each; the share of pairs within a row that a
+classifier puts into one class, and the share of rows in which at least four of five agree, beside the same of
+rows drawn freely from the model.
 """
 
 import argparse
@@ -40,8 +41,10 @@ def main():
         _, model = evaluate.load_model(workdir)
         count = arguments.rows * PER_ROW
         drawn = {
-            "fixed global latents": model.sample_by_global(arguments.rows, PER_ROW, seed=arguments.seed),
-            "free": model.sample(count, seed=arguments.seed),
+            "fixed global latents": model.sample_by_global(
+                arguments.rows, PER_ROW, seed=arguments.seed, mean=True
+            ),
+            "free": model.sample(count, seed=arguments.seed, mean=True),
         }
         print(f"{workdir} (global prior: {model.global_prior})")
         for name, images in drawn.items():

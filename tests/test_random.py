@@ -34,8 +34,12 @@ def test_threefry_broadcasts():
     np.testing.assert_array_equal(words[1, 1], random.threefry_2x32(keys[1, 0], counters[1]))
 
 
+def row_uniform(seeds, num_words):
+    return random.uniform([seeds.shape[0], num_words], seed=seeds)
+
+
 @pytest.mark.parametrize("num_words", [1, 2, 7, 64])
-@pytest.mark.parametrize("function", [random.row_bits, random.row_uniform])
+@pytest.mark.parametrize("function", [random.row_bits, row_uniform])
 def test_a_row_depends_on_its_own_seed_alone(function, num_words):
     seeds = tf.constant([[1, 2], [3, 4], [1, 2], [-5, 2**31 - 1], [2, 1]])
     rows = function(seeds, num_words).numpy()
@@ -71,15 +75,6 @@ def test_uniform_is_strictly_inside_the_unit_interval(monkeypatch, dtype, half_c
     np.testing.assert_array_equal(numbers, [half_cell, 1 - half_cell])
 
 
-def test_row_uniform_is_strictly_inside_the_unit_interval(monkeypatch):
-    monkeypatch.setattr(
-        random, "row_bits", lambda seeds, num_words: tf.constant([[0, 0xFFFFFFFF]], tf.uint32)
-    )
-    np.testing.assert_array_equal(
-        random.row_uniform(tf.zeros([1, 2], tf.int32), 2), [[2.0**-24, 1 - 2.0**-24]]
-    )
-
-
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
 def test_uniform_is_uniform(dtype):
     count = 100_000
@@ -89,8 +84,8 @@ def test_uniform_is_uniform(dtype):
 
 def test_row_uniform_is_uniform_along_and_across_rows():
     seeds = tf.stack([tf.range(1000), tf.zeros(1000, tf.int32)], axis=-1)
-    numbers = random.row_uniform(seeds, 20).numpy()
-    for sample in (numbers.ravel(), numbers[:, 0], random.row_uniform(seeds[:1], 1000).numpy().ravel()):
+    numbers = row_uniform(seeds, 20).numpy()
+    for sample in (numbers.ravel(), numbers[:, 0], row_uniform(seeds[:1], 1000).numpy().ravel()):
         count = sample.size
         distance = np.abs(np.sort(sample) - (np.arange(count) + 0.5) / count).max()
         assert distance < KOLMOGOROV / np.sqrt(count)
@@ -173,3 +168,45 @@ def test_split_and_fold_in_are_functions():
     for dtype in (tf.int32, tf.int64):
         got = graph(tf.constant([1, 2]), tf.constant(77, dtype))
         np.testing.assert_array_equal(got, random.fold_in([1, 2], 77))
+
+
+ROWS = tf.constant([[1, 2], [3, 4], [1, 2], [-5, 2**31 - 1]])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda s: random.split(s, 3, salt="a")[2],
+        lambda s: random.split(s, 3)[2],
+        lambda s: random.fold_in(s, 7),
+        lambda s: random.fold_in(s, tf.range(tf.shape(s)[0]) * 0 + 7),
+        lambda s: random.bernoulli(tf.fill([tf.shape(s)[0], 40], 0.5), seed=s),
+        lambda s: random.uniform([tf.shape(s)[0], 3, 2], seed=s),
+        lambda s: random.bits([tf.shape(s)[0]], seed=s),
+    ],
+    ids=["salted split", "split", "fold_in", "fold_in of a tensor", "bernoulli", "uniform", "a word"],
+)
+def test_seeds_of_rows_go_through_every_function_row_by_row(function):
+    rows = function(ROWS).numpy()
+    for i in range(len(ROWS)):
+        np.testing.assert_array_equal(rows[i], function(ROWS[i : i + 1])[0])
+    np.testing.assert_array_equal(rows[0], rows[2])
+    assert np.any(rows[0] != rows[1])
+    graph = tf.function(function, input_signature=[tf.TensorSpec([None, 2], tf.int32)])
+    np.testing.assert_array_equal(graph(ROWS), rows)
+
+
+def test_seeds_derived_from_those_of_rows_are_streams_of_their_own():
+    seeds = [ROWS, *random.split(ROWS, 3), *random.split(ROWS, 2, salt="a"), random.fold_in(ROWS, 0)]
+    seeds += [random.fold_in(ROWS, 1), random.fold_in(random.fold_in(ROWS, 0), 1)]
+    words = {random.row_bits(s, 4)[row].numpy().tobytes() for s in seeds for row in (0, 1, 3)}
+    assert len(words) == 3 * len(seeds)
+
+
+def test_seeds_of_rows_with_a_sample_axis():
+    seeds = random.fold_in(ROWS[tf.newaxis], tf.range(5)[:, tf.newaxis])
+    assert seeds.shape == [5, 4, 2]
+    numbers = random.uniform([5, 4, 6], seed=seeds)
+    for sample in range(5):
+        np.testing.assert_array_equal(seeds[sample], random.fold_in(ROWS, sample))
+        np.testing.assert_array_equal(numbers[sample], random.uniform([4, 6], seed=seeds[sample]))

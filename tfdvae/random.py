@@ -4,6 +4,10 @@ A seed is an int32 tensor of shape `[2]`. Nothing here reads or changes global s
 computations with the same seeds agree bit for bit on one machine. Seeds are derived from one
 another by `split` (several purposes) and `fold_in` (a counter: step, replica, chunk). A salt keeps
 the streams of two functions apart even when both are handed the same seed.
+
+Seeds of rows are an int32 tensor `[batch, 2]` (or `[..., 2]`): `split`, `fold_in`, `bits`, `uniform` and
+`bernoulli` then give every row a stream of its own, whatever the batch that it is in. A server needs that,
+which merges the rows of many requests. These streams come from Threefry, the others from TensorFlow's Philox.
 """
 
 import hashlib
@@ -17,6 +21,8 @@ Seed = tf.Tensor
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 _FOLD = 0x5BD1E995
+# The second words of Threefry's counters: what a row's seed is used for.
+_STREAM, _SPLIT_ROWS, _FOLD_ROWS = 0, 1, 2
 _PHILOX = tf.random.Algorithm.PHILOX.value
 
 
@@ -55,17 +61,34 @@ def as_seed(seed: int | Sequence[int] | tf.Tensor) -> Seed:
     return tf.cast(seed, tf.int32)
 
 
+def are_row_seeds(seed) -> bool:
+    """Whether `seed` is a tensor of seeds, int32 `[..., 2]`, one a row, and not one for all."""
+    return tf.is_tensor(seed) and (seed.shape.rank or 0) > 1
+
+
 def split(seed, n: int = 2, *, salt: str = "") -> list[Seed]:
     """Splits a seed into a list of `n` independent ones; another `salt` gives other ones."""
     if salt:
         seed = fold_in(seed, int.from_bytes(hashlib.sha256(salt.encode()).digest()[:4], "little"))
+    if are_row_seeds(seed):
+        counters = np.array([[i, _SPLIT_ROWS] for i in range(n)], np.uint32)
+        return tf.unstack(_row_words(seed, counters), axis=-2)
     return tf.unstack(tf.random.split(as_seed(seed), n, alg="philox"))
 
 
 def fold_in(seed, data) -> Seed:
-    """Returns a new seed from `seed` and one integer, `data` (a step, a replica's number, a chunk)."""
+    """Returns a new seed from `seed` and one integer, `data` (a step, a replica's number, a chunk).
+
+    With seeds of rows, `data` may be a tensor that broadcasts against `seed[..., 0]`.
+    """
     if isinstance(data, int | np.integer):
         data = np.array(int(data) & 0xFFFFFFFF, np.uint32).view(np.int32)
+    if are_row_seeds(seed):
+        data = tf.convert_to_tensor(tf.cast(data, tf.int32))
+        counters = tf.stack([data, tf.fill(tf.shape(data), _FOLD_ROWS)], axis=-1)
+        return tf.bitcast(
+            threefry_2x32(tf.bitcast(seed, tf.uint32), tf.bitcast(counters, tf.uint32)), tf.int32
+        )
     # The counter enters the key of the generator, and the first word keeps it apart from `split`.
     key = tf.bitwise.bitwise_xor(as_seed(seed), tf.stack([_FOLD, tf.cast(data, tf.int32)]))
     return bits([2], seed=key)
@@ -89,8 +112,11 @@ def bits(shape, *, seed) -> tf.Tensor:
 
     Args:
       shape: of the result.
-      seed: a seed; see `as_seed`.
+      seed: a seed, see `as_seed`; or seeds of rows, whose leading dimensions are those of `shape`.
     """
+    if are_row_seeds(seed):
+        words = row_bits(seed, tf.reduce_prod(tf.cast(shape[seed.shape.rank - 1 :], tf.int32)))
+        return tf.reshape(tf.bitcast(words, tf.int32), shape)
     return tf.random.stateless_uniform(shape, as_seed(seed), None, None, tf.int32, alg="philox")
 
 
@@ -111,7 +137,7 @@ def uniform(shape, *, seed, dtype=tf.float32) -> tf.Tensor:
 
     Args:
       shape: of the result.
-      seed: a seed; see `as_seed`.
+      seed: a seed, or seeds of rows, as in `bits`.
       dtype: float32 or float64.
     """
     dtype = tf.as_dtype(dtype)
@@ -137,6 +163,17 @@ def threefry_2x32(keys: tf.Tensor, counters: tf.Tensor) -> tf.Tensor:
     Returns:
       Random words, uint32, the broadcast shape `[..., 2]`.
     """
+    keys, counters = tf.convert_to_tensor(keys), tf.convert_to_tensor(counters)
+    shape = tf.broadcast_dynamic_shape(tf.shape(keys), tf.shape(counters))
+    flat = (tf.reshape(tf.broadcast_to(x, shape), [-1, 2]) for x in (keys, counters))
+    words = tf.reshape(_threefry_2x32_of_rows(*flat), shape)
+    words.set_shape(tf.broadcast_static_shape(keys.shape, counters.shape))
+    return words
+
+
+# A function of the graph: hundreds of operations that an exported model holds once, not once a draw.
+@tf.function(input_signature=[tf.TensorSpec([None, 2], tf.uint32)] * 2, autograph=False)
+def _threefry_2x32_of_rows(keys, counters):
     key0, key1 = tf.unstack(keys, axis=-1)
     schedule = (key0, key1, tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(key0, key1), np.uint32(_PARITY)))
     x0, x1 = tf.unstack(counters, axis=-1)
@@ -154,23 +191,24 @@ def threefry_2x32(keys: tf.Tensor, counters: tf.Tensor) -> tf.Tensor:
     return tf.stack([x0, x1], axis=-1)
 
 
-def row_bits(seeds: tf.Tensor, num_words: int) -> tf.Tensor:
+def _row_words(seeds, counters) -> tf.Tensor:
+    """Words of every row at the same `counters [n, 2]`, as int32, `[..., n, 2]`."""
+    words = threefry_2x32(tf.bitcast(seeds, tf.uint32)[..., tf.newaxis, :], tf.bitcast(counters, tf.uint32))
+    return tf.bitcast(words, tf.int32)
+
+
+def row_bits(seeds: tf.Tensor, num_words) -> tf.Tensor:
     """A stream of its own for every row: row `i` depends on `seeds[i]` alone, whatever the batch.
 
     Args:
-      seeds: int32, shape `[batch, 2]`.
-      num_words: words drawn for each row.
+      seeds: int32, shape `[..., 2]`.
+      num_words: words drawn for each row, an integer or a scalar tensor.
 
     Returns:
-      Random 32-bit words, uint32, shape `[batch, num_words]`.
+      Random 32-bit words, uint32, shape `[..., num_words]`.
     """
     blocks = (num_words + 1) // 2
-    counters = tf.stack([tf.range(blocks), tf.zeros(blocks, tf.int32)], axis=-1)
-    words = threefry_2x32(tf.bitcast(seeds, tf.uint32)[:, tf.newaxis, :], tf.bitcast(counters, tf.uint32))
-    return tf.reshape(words, [-1, 2 * blocks])[:, :num_words]
-
-
-def row_uniform(seeds: tf.Tensor, num_words: int) -> tf.Tensor:
-    """`row_bits` of `seeds` as float32 midpoints strictly inside (0, 1), shape `[batch, num_words]`."""
-    cells = tf.bitwise.right_shift(row_bits(seeds, num_words), np.uint32(9))
-    return (tf.cast(tf.bitcast(cells, tf.int32), tf.float32) + 0.5) * 2.0**-23
+    counters = tf.stack([tf.range(blocks), tf.fill([blocks], _STREAM)], axis=-1)
+    words = _row_words(seeds, counters)
+    shape = tf.concat([tf.shape(words)[:-2], [2 * blocks]], axis=0)
+    return tf.bitcast(tf.reshape(words, shape)[..., :num_words], tf.uint32)

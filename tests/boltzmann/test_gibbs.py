@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdvae.boltzmann import GibbsState, RBMParameters, gibbs_sweep, gibbs_sweeps
+from tfdvae.boltzmann import GibbsState, RBMParameters, gibbs_sweep, gibbs_sweeps, row_gibbs_sweeps
 from tfdvae.boltzmann.gibbs import draw_units, join_chains, noise_seeds, split_chains, unit_noise
 
 FALSE_FAILURES = 1e-6
@@ -345,3 +345,43 @@ def test_parts_join_to_the_whole():
         assert len(parts) == num_parts
         assert max(len(p) for p in parts) - min(len(p) for p in parts) <= 1
         np.testing.assert_array_equal(join_chains(parts), chains)
+
+
+def row_seeds(count, first=0):
+    return tf.stack([tf.range(first, first + count), tf.fill([count], 5)], axis=-1)
+
+
+def test_rows_with_streams_of_their_own_reach_the_distribution(make_machine, enumerate_machine):
+    machine = make_machine(4, 3, scale=0.8)
+    sweeps = tf.fill([20_000], 50)
+    state = row_gibbs_sweeps(machine.parameters, tf.zeros([20_000, 4]), sweeps, seeds=row_seeds(20_000))
+    assert enumerate_machine(machine).p_value(*state) > FALSE_FAILURES
+    # Too few sweeps from a state that is not of the machine: the test can fail.
+    state = row_gibbs_sweeps(machine.parameters, tf.zeros([20_000, 4]), sweeps // 50, seeds=row_seeds(20_000))
+    assert enumerate_machine(machine).p_value(*state) < FALSE_FAILURES
+
+
+def test_a_row_does_not_depend_on_the_others(make_machine):
+    machine = make_machine(9, 7)
+    left = tf.constant(np.random.default_rng(0).integers(0, 2, (12, 9)), tf.float32)
+    sweeps, seeds = tf.constant([1, 2, 3, 50] * 3), row_seeds(12)
+    together = row_gibbs_sweeps(machine.parameters, left, sweeps, seeds=seeds)
+    assert len({row.tobytes() for row in together.left.numpy()}) > 6
+    for i in range(12):
+        # Two rows, for a product with one row goes another way in the framework.
+        rows = [i, (5 * i + 3) % 12]
+        pair = row_gibbs_sweeps(
+            machine.parameters, *(tf.gather(v, rows) for v in (left, sweeps)), seeds=tf.gather(seeds, rows)
+        )
+        np.testing.assert_array_equal(pair.left[0], together.left[i])
+        np.testing.assert_array_equal(pair.right[0], together.right[i])
+
+
+def test_a_row_is_stopped_after_its_own_sweeps(make_machine):
+    machine = make_machine(9, 7)
+    left, seeds = tf.zeros([6, 9]), row_seeds(6)
+    mixed = row_gibbs_sweeps(machine.parameters, left, tf.constant([1, 2, 3, 4, 5, 6]), seeds=seeds)
+    for i in range(6):
+        same = row_gibbs_sweeps(machine.parameters, left, tf.fill([6], i + 1), seeds=seeds)
+        np.testing.assert_array_equal(same.left[i], mixed.left[i])
+        np.testing.assert_array_equal(same.right[i], mixed.right[i])

@@ -9,7 +9,7 @@ from tfdvae.boltzmann.chains import (
     TemperedChains,
     log_partition_surrogate,
 )
-from tfdvae.boltzmann.gibbs import GibbsState, gibbs_sweep, gibbs_sweeps
+from tfdvae.boltzmann.gibbs import GibbsState, gibbs_sweep, gibbs_sweeps, row_gibbs_sweeps
 from tfdvae.boltzmann.ising import IsingParameters, ShiftedParameters, from_ising, to_dimod, to_ising
 from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine
 from tfdvae.boltzmann.training import RBMTrainer
@@ -31,6 +31,7 @@ __all__ = [
     "gibbs_sweeps",
     "log_partition",
     "log_partition_surrogate",
+    "row_gibbs_sweeps",
     "to_dimod",
     "to_ising",
 ]

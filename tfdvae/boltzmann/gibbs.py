@@ -147,6 +147,37 @@ def gibbs_sweeps(
     return GibbsState(join_chains(lefts), join_chains(rights))
 
 
+def row_gibbs_sweeps(
+    parameters: RBMParameters, left: tf.Tensor, num_sweeps: tf.Tensor, *, seeds
+) -> GibbsState:
+    """Chains that know nothing of one another: each has its own stream and its own number of sweeps.
+
+    What becomes of a chain is the same whatever the batch that it runs in, for a server that merges requests.
+
+    Args:
+      parameters: the machine's weights.
+      left: where the chains start, `[chains, left]`.
+      num_sweeps: of each chain, int32 `[chains]`, at least 1.
+      seeds: of each chain, int32 `[chains, 2]`.
+
+    Returns:
+      Each chain after its own number of sweeps; a chain in excess of it waits for the others.
+    """
+    left_bias, right_bias, coupling = parameters
+
+    def body(i, left, right):
+        seed_right, seed_left = random.split(random.fold_in(seeds, i))
+        new_right = random.bernoulli(tf.sigmoid(left @ coupling + right_bias), seed=seed_right)
+        left_logits = tf.linalg.matmul(new_right, coupling, transpose_b=True) + left_bias
+        new_left = random.bernoulli(tf.sigmoid(left_logits), seed=seed_left)
+        running = (i < num_sweeps)[:, tf.newaxis]
+        return i + 1, tf.where(running, new_left, left), tf.where(running, new_right, right)
+
+    start = (0, left, tf.zeros([tf.shape(left)[0], coupling.shape[1]], left.dtype))
+    longest = tf.reduce_max(num_sweeps)
+    return GibbsState(*tf.while_loop(lambda i, *_: i < longest, body, start)[1:])
+
+
 def _check_inverse_temperature(inverse_temperature):
     is_number = isinstance(inverse_temperature, int | float | np.number)
     if is_number and not 0 <= inverse_temperature < math.inf:

@@ -156,6 +156,10 @@ class DiscretizedLogisticMixture(tfd.Distribution):
 
     def _sample_n(self, n, seed=None):
         (seed,) = random.split(seed, 1, salt="discretized_logistic_mixture")
+        if random.are_row_seeds(seed):
+            seed = random.fold_in(
+                seed[tf.newaxis], tf.reshape(tf.range(n), [n] + [1] * (seed.shape.rank - 1))
+            )
         sizes = [self._mixture_logits.shape[-1], self._means.shape[-1]]
         shape = tf.concat([[n], self.batch_shape_tensor(), [sum(sizes)]], axis=0)
         uniform = random.uniform(shape, seed=seed, dtype=self.dtype)

@@ -11,7 +11,7 @@ from tfdvae._validation import positive_integer
 from tfdvae.boltzmann import PersistentChains
 from tfdvae.layers import DenseStack, Smoothing
 from tfdvae.models.base import DiscreteVAE
-from tfdvae.models.likelihood import ElboTerms
+from tfdvae.models.likelihood import Decoded, ElboTerms
 from tfdvae.models.priors import make_prior
 
 NETWORKS = {"linear": (), "nonlinear": (200, 200)}
@@ -85,7 +85,8 @@ class DVAE(DiscreteVAE):
             raise ValueError(
                 f"`network` must be one of {tuple(NETWORKS)} or hidden widths. Received: network={network!r}"
             )
-        self.prior_name, self.bound, self.sides = prior, bound, sides
+        self.prior_name, self.bound = prior, bound
+        self.sides = None if sides is None else tuple(sides)
         self.smoothing = smoothing or Smoothing("overlapping_exponential", beta=8.0)
         self.weight_decay = float(weight_decay)
         self.batch_normalization = bool(batch_normalization)
@@ -172,9 +173,8 @@ class DVAE(DiscreteVAE):
         Averaged over `num_samples` samples of the earlier groups: with one, a unit that only repeats the
         noise of an earlier one would seem to vary with x.
         """
-        x = self._check_images(x)
         num_samples = num_samples if len(self.encoders) > 1 else None
-        posteriors = self.infer(x, seed=seed, limit="binary", num_samples=num_samples)
+        posteriors = self.posteriors(x, seed=seed, num_samples=num_samples)
         # The first group's has no sample axis: it depends on x alone.
         return [tf.reduce_mean(p.mean, axis=0) if p.mean.shape.rank == 3 else p.mean for p in posteriors]
 
@@ -185,39 +185,29 @@ class DVAE(DiscreteVAE):
 
     # --- images and latents ---
 
-    def encode(self, x, *, seed) -> Latents:
-        """One sample of the binary (or normal) latents for each image."""
-        return Latents([p.value for p in self.infer(self._check_images(x), seed=seed, limit="binary")])
+    def posteriors(self, x, *, seed, num_samples=None) -> list:
+        """The posterior of each group, given a sample of those before, in the binary limit."""
+        return self.infer(self._check_images(x), seed=seed, limit="binary", num_samples=num_samples)
 
-    def decode(self, latents, *, seed, mean=False) -> tf.Tensor:
-        """Images given latents, `[batch, height, width, channels]`: samples, or their means."""
-        logits = self.decoder(list(latents.groups), training=False)
-        probs = tf.sigmoid(logits)
-        images = probs if mean else random.bernoulli(probs, seed=seed)
-        return tf.reshape(images, [-1, *self.image_shape])
+    def decoded(self, latents, *, seed) -> Decoded:
+        """Images given latents: samples, and means of the pixels."""
+        means = tf.sigmoid(self.decoder(list(latents.groups), training=False))
+        images = random.bernoulli(means, seed=seed)
+        return Decoded(*(tf.reshape(v, [-1, *self.image_shape]) for v in (images, means)))
 
-    def sample(self, num_samples, *, seed, mean=False, num_sweeps=200) -> tf.Tensor:
-        """Images from the prior: samples in {0, 1}, or their conditional means if `mean`.
+    @property
+    def latent_shapes(self) -> Latents:
+        """The shapes of the latents without the batch."""
+        return Latents([(n,) for n in self.latent_units])
 
-        With an RBM, chains start at random members of the persistent chains and run `num_sweeps` sweeps.
+    def sample_prior(self, num_samples, *, seed, num_sweeps=200, chains=None) -> Latents:
+        """Latents from the prior.
+
+        With an RBM, Gibbs chains start at random members of `chains` (by default the persistent chains) and
+        run `num_sweeps` sweeps.
         """
-        num_samples = positive_integer("num_samples", num_samples)
-        num_sweeps = positive_integer("num_sweeps", num_sweeps)
-        seed_prior, seed_x = random.split(seed, salt="sample")
-        groups = self.prior.sample(
-            num_samples, seed=seed_prior, chains=self.negative_phase, num_sweeps=num_sweeps
-        )
-        return self.decode(Latents(groups), seed=seed_x, mean=mean)
-
-    def reconstruct(self, x, *, seed, mean=False) -> tf.Tensor:
-        """Images decoded from one posterior sample: samples in {0, 1}, or means."""
-        seed_q, seed_x = random.split(seed, salt="reconstruct")
-        return self.decode(self.encode(x, seed=seed_q), seed=seed_x, mean=mean)
-
-    def call(self, x, training=False):
-        """Mean reconstructions from one posterior sample (seeded by the model's own seed)."""
-        del training
-        return self.reconstruct(x, seed=self.seed, mean=True)
+        chains = self.negative_phase if chains is None else chains
+        return Latents(self.prior.sample(num_samples, seed=seed, chains=chains, num_sweeps=num_sweeps))
 
     def get_config(self):
         """Returns the configuration; the data mean is a weight."""

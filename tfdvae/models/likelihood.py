@@ -18,6 +18,18 @@ from tfdvae.models.posteriors import LIMITS
 from tfdvae.objectives import ImportanceAccumulator
 
 
+class Decoded(NamedTuple):
+    """Images given latents, `[batch, height, width, channels]`.
+
+    Attributes:
+      images: samples of the pixels.
+      means: means of the pixels; with a conditional decoder, each given the samples of the coarser scales.
+    """
+
+    images: tf.Tensor
+    means: tf.Tensor
+
+
 class ElboTerms(NamedTuple):
     """The terms of the bound, in nats.
 
@@ -51,8 +63,11 @@ class LatentVariableModel(MeasuresLogPartition, keras.Model):
     """A model of images with latent variables, whose prior may have an unknown log Z.
 
     Subclasses build all their weights in `__init__`, then call `_finish_init`, and implement
-    `latent_terms`, `log_weights` and `posterior_means`. `prior` is a layer with `rbm` (`None` when the prior
-    is normalized), or `None`.
+    `latent_terms`, `log_weights`, `posterior_means`, and for images `latent_shapes`, `posteriors`,
+    `sample_prior` and `decoded`. `prior` is a layer with `rbm` (`None` when normalized), or `None`.
+
+    Seeds are an integer, a pair of integers, or one pair for each image, int32 `[batch, 2]`: what becomes of
+    an image then depends on its own seed and not on the batch (see `random`).
 
     Args:
       image_shape: `(height, width, channels)`.
@@ -87,9 +102,64 @@ class LatentVariableModel(MeasuresLogPartition, keras.Model):
         raise TypeError(f"{type(self).__name__} does not implement `log_weights`")
 
     @property
+    def latent_shapes(self):
+        """The shapes of the latents without the batch, in the structure that `encode` returns."""
+        raise TypeError(f"{type(self).__name__} does not implement `latent_shapes`")
+
+    def posteriors(self, x, *, seed, num_samples=None) -> list:
+        """The posterior of each group given a sample of those before, in the binary limit."""
+        raise TypeError(f"{type(self).__name__} does not implement `posteriors`")
+
+    def encode(self, x, *, seed):
+        """One sample of the latents for each image; binary ones in {0, 1}."""
+        values = iter([p.value for p in self.posteriors(x, seed=seed)])
+        shapes = self.latent_shapes
+        return type(shapes)(*([next(values) for _ in field] for field in shapes))
+
+    def sample_prior(self, num_samples, *, seed, num_sweeps=200, chains=None):
+        """Latents from the prior.
+
+        With an RBM, Gibbs chains start at random members of `chains` (an object with `left`, states of the
+        left side; by default the persistent chains) and run `num_sweeps` sweeps.
+        """
+        raise TypeError(f"{type(self).__name__} does not implement `sample_prior`")
+
+    def decoded(self, latents, *, seed) -> Decoded:
+        """Images given latents: samples, and means of the pixels."""
+        raise TypeError(f"{type(self).__name__} does not implement `decoded`")
+
+    @property
     def rbm(self):
         """The Boltzmann machine of the prior, or `None` where the prior is normalized."""
         return None if self.prior is None else self.prior.rbm
+
+    # --- images ---
+
+    def decode(self, latents, *, seed, mean=False) -> tf.Tensor:
+        """Images given latents, `[batch, height, width, channels]`: samples, or means of the pixels.
+
+        With a conditional decoder and `mean`, those given samples of the coarser scales.
+        """
+        decoded = self.decoded(latents, seed=seed)
+        return decoded.means if mean else decoded.images
+
+    def sample(self, num_samples, *, seed, mean=False, num_sweeps=200, chains=None) -> tf.Tensor:
+        """Images from the prior: samples, or means of the pixels; see `sample_prior` and `decode`."""
+        num_samples = positive_integer("num_samples", num_samples)
+        num_sweeps = positive_integer("num_sweeps", num_sweeps)
+        seed_prior, seed_x = random.split(seed, salt="sample")
+        latents = self.sample_prior(num_samples, seed=seed_prior, num_sweeps=num_sweeps, chains=chains)
+        return self.decode(latents, seed=seed_x, mean=mean)
+
+    def reconstruct(self, x, *, seed, mean=False) -> tf.Tensor:
+        """Images decoded from one posterior sample: samples, or means of the pixels."""
+        seed_q, seed_x = random.split(seed, salt="reconstruct")
+        return self.decode(self.encode(x, seed=seed_q), seed=seed_x, mean=mean)
+
+    def call(self, x, training=False):
+        """Mean reconstructions from one posterior sample (seeded by the model's own seed)."""
+        del training
+        return self.reconstruct(x, seed=self.seed, mean=True)
 
     # --- log Z ---
 

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from tfdvae import random
-from tfdvae.boltzmann import GibbsState, RestrictedBoltzmannMachine, gibbs_sweeps
+from tfdvae.boltzmann import GibbsState, RestrictedBoltzmannMachine, gibbs_sweeps, row_gibbs_sweeps
 from tfdvae.layers.dense import DenseStack
 from tfdvae.models.posteriors import BinaryFamily, NormalFamily
 from tfdvae.objectives import GroupMoments, unnormalized_boltzmann_kl
@@ -88,16 +88,24 @@ class BoltzmannPrior(keras.layers.Layer):
         return -self.energy(z) - sum(tf.reduce_sum(x, axis=-1) for x in log_posteriors)
 
     def sample(self, num_samples, *, seed, chains=None, num_sweeps=100) -> list[tf.Tensor]:
-        """Binary groups after `num_sweeps` Gibbs sweeps from random members of `chains`."""
+        """Binary groups after `num_sweeps` Gibbs sweeps from random members of `chains`.
+
+        With seeds of rows, `[num_samples, 2]`, a row's start and sweeps are its own, and `num_sweeps` may be
+        a tensor `[num_samples]`.
+        """
         seed_start, seed_sweeps = random.split(seed)
         if chains is None:
             left = random.bernoulli(tf.fill([num_samples, self.rbm.left_units], 0.5), seed=seed_start)
         else:
             stored = tf.convert_to_tensor(chains.left)
-            rows = tf.random.stateless_uniform([num_samples], seed_start, 0, tf.shape(stored)[0], tf.int32)
-            left = tf.gather(stored, rows)
-        state = GibbsState(left, tf.zeros([num_samples, self.rbm.right_units]))
-        left, right = gibbs_sweeps(self.rbm.parameters, state, num_sweeps, seed=seed_sweeps)
+            rows = tf.math.floormod(random.bits([num_samples], seed=seed_start), tf.shape(stored)[0])
+            left = tf.cast(tf.gather(stored, rows), tf.float32)
+        if random.are_row_seeds(seed):
+            sweeps = tf.broadcast_to(num_sweeps, [num_samples])
+            left, right = row_gibbs_sweeps(self.rbm.parameters, left, sweeps, seeds=seed_sweeps)
+        else:
+            state = GibbsState(left, tf.zeros([num_samples, self.rbm.right_units]))
+            left, right = gibbs_sweeps(self.rbm.parameters, state, num_sweeps, seed=seed_sweeps)
         lefts = tf.split(left, self.left_units, axis=-1)
         rights = tf.split(
             right, [n - m for n, m in zip(self.latent_units, self.left_units, strict=True)], axis=-1

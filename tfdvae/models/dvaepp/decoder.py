@@ -7,6 +7,7 @@ from tfdvae import random
 from tfdvae.distributions.multi_scale import MultiScaleFactorization
 from tfdvae.layers import ResidualStack
 from tfdvae.layers.residual import apply_to_images, halved_sizes
+from tfdvae.models.likelihood import Decoded
 
 
 class Decoder(keras.layers.Layer):
@@ -116,19 +117,14 @@ class Decoder(keras.layers.Layer):
             [self.pixels.log_prob(self.scales.at_scale(x, i), theta) for i, theta in enumerate(parameters)]
         )
 
-    def generate(self, latents, *, seed, mean=False) -> tf.Tensor:
-        """Images from p(x | zeta, h), `[batch, height, width, channels]`.
-
-        With `mean`, each pixel shows the mean of its law given samples of the coarser scales.
-        """
-        features = image = picture = None
+    def generate(self, latents, *, seed) -> Decoded:
+        """Images from p(x | zeta, h), and the mean of each pixel's law given the coarser scales' samples."""
+        features = image = means = None
         for i, s in enumerate(random.split(seed, len(self.scales))):
             features, theta = self._stage(i, latents, features, image)
-            if mean:
-                picture = self.scales.fill(picture, self.pixels.mean(theta), i)
-            if not mean or i + 1 < len(self.scales):
-                image = self.scales.fill(image, self.pixels.sample(theta, seed=s), i)
-        return picture if mean else image
+            means = self.scales.fill(means, self.pixels.mean(theta), i)
+            image = self.scales.fill(image, self.pixels.sample(theta, seed=s), i)
+        return Decoded(image, means)
 
 
 def _larger(size, sizes):

@@ -1,5 +1,6 @@
 """DVAE++: discrete global latents with a Boltzmann prior and a hierarchy of convolutional local latents."""
 
+import math
 from typing import NamedTuple
 
 import keras
@@ -14,7 +15,7 @@ from tfdvae.layers.residual import halved_sizes
 from tfdvae.models.base import DiscreteVAE
 from tfdvae.models.dvaepp.decoder import Decoder
 from tfdvae.models.dvaepp.local import LocalLatents
-from tfdvae.models.likelihood import ElboTerms
+from tfdvae.models.likelihood import Decoded, ElboTerms
 from tfdvae.models.pixels import PIXELS, BernoulliPixels, DiscretizedLogisticPixels
 from tfdvae.models.posteriors import BinaryFamily, NormalFamily
 from tfdvae.models.priors import check_smoothing, make_prior
@@ -134,7 +135,7 @@ class DVAEPlusPlus(DiscreteVAE):
         self.context_blocks, self.decoder_blocks = context, tuple(decoder)
         self.base_scale, self.decoder_input = base_scale, decoder_input
         self.smoothing = smoothing or Smoothing("overlapping_exponential", beta=8.0)
-        self.sides = sides
+        self.sides = None if sides is None else tuple(sides)
         self.weight_decay = float(weight_decay)
         self.batch_normalization_momentum = float(batch_normalization_momentum)
         self.convolution_dtype = convolution_dtype
@@ -307,17 +308,14 @@ class DVAEPlusPlus(DiscreteVAE):
 
     def posterior_means(self, x, *, seed, num_samples=10) -> list[tf.Tensor]:
         """Posterior means of each group, `[batch, variables]`, over samples of the earlier groups."""
-        x = self._check_images(x)
-        posteriors = self.infer(x, seed=seed, limit="binary", num_samples=num_samples)
         means = []
-        for posterior, event_ndims in (
-            *((p, 1) for p in posteriors.global_groups),
-            *((p, 3) for p in posteriors.local_groups),
-        ):
+        shapes = [shape for field in self.latent_shapes for shape in field]
+        posteriors = self.posteriors(x, seed=seed, num_samples=num_samples)
+        for posterior, shape in zip(posteriors, shapes, strict=True):
             mean = posterior.mean
-            if mean.shape.rank == event_ndims + 2:
+            if mean.shape.rank == len(shape) + 2:
                 mean = tf.reduce_mean(mean, axis=0)
-            means.append(tf.reshape(mean, [x.shape[0] or tf.shape(x)[0], -1]))
+            means.append(tf.reshape(mean, [-1, math.prod(shape)]))
         return means
 
     def scheduled_values(self) -> dict[str, float]:
@@ -327,49 +325,43 @@ class DVAEPlusPlus(DiscreteVAE):
 
     # --- images and latents ---
 
-    def encode(self, x, *, seed) -> Latents:
-        """One sample of the latents for each image; binary ones in {0, 1}."""
-        posteriors = self.infer(self._check_images(x), seed=seed, limit="binary")
-        return Latents(
-            [p.value for p in posteriors.global_groups], [p.value for p in posteriors.local_groups]
-        )
+    def posteriors(self, x, *, seed, num_samples=None) -> list:
+        """The posterior of each group given a sample of those before, global ones first; binary limit."""
+        x = self._check_images(x)
+        posteriors = self.infer(x, seed=seed, limit="binary", num_samples=num_samples)
+        return [*posteriors.global_groups, *posteriors.local_groups]
 
-    def decode(self, latents, *, seed, mean=False) -> tf.Tensor:
-        """Images given latents, `[batch, height, width, channels]`: samples, or means of the pixels.
-
-        With the conditional decoder and `mean`, those given samples of the coarser scales.
-        """
+    def decoded(self, latents, *, seed) -> Decoded:
+        """Images given latents: samples, and means of the pixels given samples of the coarser scales."""
         context = self._context(list(latents.global_groups))
-        return self.decoder.generate(
-            self._decoder_input(context, list(latents.local_groups)), seed=seed, mean=mean
-        )
+        return self.decoder.generate(self._decoder_input(context, list(latents.local_groups)), seed=seed)
 
-    def sample_prior(self, num_samples, *, seed, global_groups=None, num_sweeps=200) -> Latents:
+    @property
+    def latent_shapes(self) -> Latents:
+        """The shapes of the latents without the batch."""
+        local = [] if self.local is None else [self.local.event_shape] * self.local_groups
+        return Latents([] if self.prior is None else [(n,) for n in self.global_units], local)
+
+    def sample_prior(self, num_samples, *, seed, num_sweeps=200, chains=None, global_groups=None) -> Latents:
         """Latents from the prior, the local ones given `global_groups` (each `[num_samples, units]`) if these
         are handed in.
 
-        With an RBM, chains start at random members of the persistent chains and run `num_sweeps` sweeps.
+        With an RBM, Gibbs chains start at random members of `chains` (by default the persistent chains) and
+        run `num_sweeps` sweeps.
         """
-        num_samples = positive_integer("num_samples", num_samples)
-        num_sweeps = positive_integer("num_sweeps", num_sweeps)
         seed_global, seed_local = random.split(seed, salt="sample_prior")
         if self.prior is None:
             global_groups = []
         elif global_groups is None:
+            chains = self.negative_phase if chains is None else chains
             global_groups = self.prior.sample(
-                num_samples, seed=seed_global, chains=self.negative_phase, num_sweeps=num_sweeps
+                num_samples, seed=seed_global, chains=chains, num_sweeps=num_sweeps
             )
         local_groups = []
         if self.local is not None:
             context = self._context(list(global_groups))
             local_groups = self.local.sample(num_samples, context, seed=seed_local)
         return Latents(list(global_groups), local_groups)
-
-    def sample(self, num_samples, *, seed, mean=False, num_sweeps=200) -> tf.Tensor:
-        """Images from the prior: samples, or means of the pixels; see `sample_prior` and `decode`."""
-        seed_prior, seed_x = random.split(seed, salt="sample")
-        latents = self.sample_prior(num_samples, seed=seed_prior, num_sweeps=num_sweeps)
-        return self.decode(latents, seed=seed_x, mean=mean)
 
     def sample_by_global(self, num_global, per_global, *, seed, mean=False, num_sweeps=200) -> tf.Tensor:
         """Images of figure 4: `per_global` successive ones share a sample of the global latents.
@@ -384,21 +376,12 @@ class DVAEPlusPlus(DiscreteVAE):
             raise ValueError('A model with global_prior="none" has no global latents to hold fixed')
         num_global = positive_integer("num_global", num_global)
         per_global = positive_integer("per_global", per_global)
+        num_sweeps = positive_integer("num_sweeps", num_sweeps)
         seed_global, seed_local, seed_x = random.split(seed, 3, salt="sample_by_global")
         groups = self.sample_prior(num_global, seed=seed_global, num_sweeps=num_sweeps).global_groups
         groups = [tf.repeat(g, per_global, axis=0) for g in groups]
         latents = self.sample_prior(num_global * per_global, seed=seed_local, global_groups=groups)
         return self.decode(latents, seed=seed_x, mean=mean)
-
-    def reconstruct(self, x, *, seed, mean=False) -> tf.Tensor:
-        """Images decoded from one posterior sample: samples, or means of the pixels."""
-        seed_q, seed_x = random.split(seed, salt="reconstruct")
-        return self.decode(self.encode(x, seed=seed_q), seed=seed_x, mean=mean)
-
-    def call(self, x, training=False):
-        """Mean reconstructions from one posterior sample (seeded by the model's own seed)."""
-        del training
-        return self.reconstruct(x, seed=self.seed, mean=True)
 
     @property
     def max_pixel(self) -> float:

@@ -1,0 +1,60 @@
+"""Two small generators, exported once: a fully connected one, and one with local latents and scales."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from tests.models import oracles, test_dvaepp
+from tfdvae import export
+from tfdvae.models import DVAE, DVAEPlusPlus
+
+NUM_SAMPLES = 10
+MAX_SWEEPS = 20
+
+
+def make_dvae():
+    return oracles.randomize(DVAE(image_shape=(2, 3, 1), latent_units=(4, 3), network=(5,), num_chains=30))
+
+
+def make_dvaepp():
+    arguments = {
+        **test_dvaepp.CONDITIONAL,
+        "global_units": (3, 2),
+        "local_prior": "normal",
+        "local_groups": 2,
+        "local_channels": 1,
+        "q_h": "2",
+        "p_h": "2",
+    }
+    return test_dvaepp.randomize(DVAEPlusPlus(**arguments), scale=0.4)
+
+
+class Exported(NamedTuple):
+    model: object
+    bank: export.ChainBank  # that of the export
+    directory: object
+    generator: export.LoadedGenerator
+
+    def images(self, count, seed=0):
+        rng = np.random.default_rng(seed)
+        return rng.integers(0, 2, (count, *self.model.image_shape)).astype(np.float32)
+
+
+@pytest.fixture(scope="session", params=[make_dvae, make_dvaepp], ids=["DVAE", "DVAEPlusPlus"])
+def exported(request, tmp_path_factory):
+    model = request.param()
+    model.update_log_partition()
+    directory = tmp_path_factory.mktemp("exported") / "toy"
+    options = {"bank_states": 50, "bank_sweeps": 30}
+    export.export_generator(
+        model,
+        directory,
+        num_samples=NUM_SAMPLES,
+        max_sweeps=MAX_SWEEPS,
+        card={"data_set": "none"},
+        seed=3,
+        **options,
+    )
+    bank = export.make_chain_bank(model, *options.values(), seed=3)
+    return Exported(model, bank, directory, export.load_generator(directory))

@@ -1,0 +1,273 @@
+"""What lies in an exported version: the audit, the card, the warm-up; and how it gets there."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from tests.export.conftest import MAX_SWEEPS, NUM_SAMPLES, make_dvae
+from tfdvae import export
+from tfdvae.export import layout, saving
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_only_what_the_signatures_read_is_stored(exported):
+    found = export.audit(exported.directory / "1")
+    assert found.problems == ()
+    model = exported.model
+    expected = sum(int(np.prod(w.shape)) * 4 for w in model.weights if w.dtype == "float32")
+    chains = sum(int(np.prod(w.shape)) * 4 for w in model.negative_phase.weights)
+    bank = int(np.prod(exported.bank.left.shape))
+    assert bank < found.variable_bytes <= expected - chains + bank
+    assert found.variable_bytes < found.file_bytes
+    assert found.operations["VarHandleOp"] == len(found.variables)
+
+
+def spoilt(kind):
+    module = tf.Module()
+    module.variable, module.other = tf.Variable([1.0]), tf.Variable([2.0])
+    bodies = {
+        "fine": lambda x: x + module.variable + module.other,
+        "the operation RandomUniform has": lambda x: (
+            x + tf.random.uniform([1]) + module.variable + module.other
+        ),
+        "the operation EagerPyFunc needs Python": lambda x: (
+            tf.py_function(lambda v: v, [x], tf.float32) + module.variable + module.other
+        ),
+        "must be compiled by XLA": lambda x: compiled(x) + module.variable + module.other,
+        "no signature reads the variable": lambda x: x + module.variable,
+    }
+    compiled = tf.function(lambda x: 2.0 * x, jit_compile=True)
+    module.function = tf.function(
+        lambda x: {"y": bodies[kind](x)}, input_signature=[tf.TensorSpec([None], tf.float32)]
+    )
+    return module
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "fine",
+        "the operation RandomUniform has",
+        "the operation EagerPyFunc needs Python",
+        "must be compiled by XLA",
+        "no signature reads the variable",
+    ],
+)
+def test_the_audit_finds_what_a_server_cannot_run(kind, tmp_path):
+    module = spoilt(kind)
+    tf.saved_model.save(module, str(tmp_path), signatures={"f": module.function})
+    problems = export.audit(tmp_path).problems
+    if kind == "fine":
+        assert problems == ()
+    else:
+        assert len(problems) == 1
+        assert kind in problems[0]
+
+
+def test_an_export_with_a_problem_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(saving, "audit", lambda path: export.Audit({}, {}, 0, 0, ("it is bad",)))
+    with pytest.raises(ValueError, match="not fit for a server: it is bad"):
+        export.export_generator(make_measured(), tmp_path / "bad", num_samples=1, bank_sweeps=1)
+    assert list((tmp_path / "bad").iterdir()) == []
+
+
+def make_measured():
+    model = make_dvae()
+    model.update_log_partition()
+    return model
+
+
+def test_a_stale_log_partition_is_refused(tmp_path):
+    model = make_measured()
+    model.rbm.coupling.assign(model.rbm.coupling + 1.0)
+    with pytest.raises(ValueError, match="other weights of the machine"):
+        export.export_generator(model, tmp_path / "stale")
+    assert not (tmp_path / "stale").exists()
+
+
+def test_the_card_says_what_the_generator_is(exported):
+    card = exported.generator.card
+    assert card["data_set"] == "none"
+    assert card["model"] == type(exported.model).__name__
+    assert card["log_prob_samples"] == NUM_SAMPLES
+    assert card["max_sweeps"] == MAX_SWEEPS
+    assert card["log_partition"]["value"] == exported.model.log_partition.value
+    height, width, channels = exported.model.image_shape
+    assert card["signatures"]["sample"] == {
+        "inputs": {"seed": "int32 [B, 2]", "num_sweeps": "int32 [B]"},
+        "outputs": {
+            "images": f"float32 [B, {height}, {width}, {channels}]",
+            "probabilities": f"float32 [B, {height}, {width}, {channels}]",
+            "latents": f"float32 [B, {exported.generator.specs['energy']['latents'].shape[0]}]",
+        },
+    }
+
+
+def test_warm_up_requests_are_those_of_the_signatures(exported):
+    path = exported.directory / "1" / "assets.extra" / "tf_serving_warmup_requests"
+    requests = [
+        prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+        for record in tf.data.TFRecordDataset(str(path))
+    ]
+    signatures = set(exported.generator.specs) - {"serving_default"}
+    sizes = export.ALLOWED_BATCH_SIZES
+    assert len(requests) == len(signatures) * len(sizes) <= 1000
+    got = set()
+    for request in requests:
+        assert request.model_spec.name == "toy"
+        inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        (size,) = {len(value) for value in inputs.values()}
+        got.add((request.model_spec.signature_name, size))
+        if size == sizes[0]:
+            outputs = exported.generator.run(request.model_spec.signature_name, inputs)
+            assert all(np.isfinite(value).all() for value in outputs.values())
+    assert got == {(name, size) for name in signatures for size in sizes}
+
+
+def test_batching_config_ends_with_the_largest_batch(exported):
+    text = (exported.directory / "1" / "batching_params.pbtxt").read_text()
+    sizes = [int(line.split()[1]) for line in text.splitlines() if line.startswith("allowed_batch_sizes")]
+    assert sizes == list(export.ALLOWED_BATCH_SIZES)
+    assert f"max_batch_size {{ value: {sizes[-1]} }}" in text
+
+
+# --- versions ---
+
+
+def write_file(path):
+    (path / "saved_model.pb").write_text("whole")
+
+
+def test_the_next_export_is_the_next_version(tmp_path):
+    directory = tmp_path / "toy"
+    assert export.versions(directory) == []
+    for version in (1, 2, 3):
+        assert layout.write_version(directory, write_file) == directory / str(version)
+    (directory / "7").mkdir()
+    assert layout.write_version(directory, write_file) == directory / "8"
+    assert export.versions(directory) == [1, 2, 3, 7, 8]
+    assert export.version_directory(directory) == directory / "8"
+    assert export.version_directory(directory, 2) == directory / "2"
+    assert export.version_directory(directory / "2") == directory / "2"
+    assert (directory / "8").stat().st_mode & 0o777 == 0o755
+
+
+def test_an_error_leaves_no_version(tmp_path):
+    def write(path):
+        write_file(path)
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        layout.write_version(tmp_path, write)
+    assert list(tmp_path.iterdir()) == []
+
+
+KILLED = """
+import pathlib, sys
+sys.path.insert(0, sys.argv[2])
+from tfdvae.export import layout
+
+def write(path):
+    (path / "saved_model.pb").write_text("half")
+    print("writing", flush=True)
+    sys.stdin.read()
+
+layout.write_version(sys.argv[1], write)
+"""
+
+
+def test_kill_9_leaves_no_version_and_the_next_export_cleans_up(tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(ROOT)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "writing\n"
+    assert len(list(tmp_path.iterdir())) == 1
+    assert export.versions(tmp_path) == []
+    # Another export at the same time leaves it alone.
+    assert layout.write_version(tmp_path, write_file) == tmp_path / "1"
+    assert len(list(tmp_path.iterdir())) == 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert export.versions(tmp_path) == [1]
+    assert layout.write_version(tmp_path, write_file) == tmp_path / "2"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "2"]
+
+
+def test_a_file_in_place_of_the_directory_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="which is a file"):
+        layout.write_version(tmp_path / "file", write_file)
+
+
+# --- loading ---
+
+
+def test_what_is_not_there_or_damaged_is_an_error(exported, tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no version of a generator"):
+        export.load_generator(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError, match=r"holds no version 7 of a generator. Versions there: \[1\]"):
+        export.load_generator(exported.directory, version=7)
+    (tmp_path / "1").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"saved_model\.pb is missing"):
+        export.load_generator(tmp_path)
+    whole = (exported.directory / "1" / "saved_model.pb").read_bytes()
+    (tmp_path / "1" / "saved_model.pb").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="cannot be read"):
+        export.load_generator(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda g, x: g.sample(0), r"`num_samples` must be a positive integer\. Received: num_samples=0"),
+        (lambda g, x: g.sample(4, num_sweeps=0), r"`num_sweeps` must be a positive integer"),
+        (lambda g, x: g.sample(4, seed=0.5), r"`seed` must be a 32-bit integer, or 4 pairs"),
+        (lambda g, x: g.sample(4, seed=np.zeros([3, 2], int)), r"an array of shape \(3, 2\)"),
+        (lambda g, x: g.sample(4, seed=2**31), r"`seed` must be a 32-bit integer"),
+        (lambda g, x: g.log_prob(x[..., 0]), r"`images` must have the shape \[batch, "),
+        (lambda g, x: g.log_prob(x * np.nan), r"`images` must be finite"),
+        (lambda g, x: g.log_prob(x + 0.5), r"`images` must be 0 and 1, or the whole numbers"),
+        (
+            lambda g, x: g.log_prob(x * 3),
+            r"refused the rows \[0, 1, 2\] of `log_prob`: 'log_likelihood' is NaN",
+        ),
+        (lambda g, x: g.log_prob(np.full(x.shape, "a")), r"`images` must be float32\. Received: dtype"),
+        (lambda g, x: g.log_prob(x[:0]), r"the same number of rows, at least 1\. Received: \{'images': 0"),
+        (lambda g, x: g.predict("train", images=x), r"`signature` must be one of .*'train'"),
+        (lambda g, x: g.predict("log_prob", images=x), r"has the inputs \['images', 'seed'\]"),
+        (
+            lambda g, x: g.predict("log_prob", images=x, seed=np.zeros([2, 2], int)),
+            r"Received: \{'images': 3, 'seed': 2\}|Received: \{'seed': 2, 'images': 3\}",
+        ),
+        (
+            lambda g, x: g.predict("log_prob", images=x, seed=np.full([3, 2], 2**40)),
+            r"`seed` must fit int32\. Received: values from 1099511627776",
+        ),
+        (lambda g, x: g.energy(0.5 + np.zeros([2, *g.specs["energy"]["latents"].shape])), "binary latents"),
+    ],
+)
+def test_bad_input_is_an_error_and_the_next_call_succeeds(exported, call, message):
+    x = np.ones([3, *exported.model.image_shape], np.float32)
+    with pytest.raises(ValueError, match=message):
+        call(exported.generator, x)
+    assert np.isfinite(exported.generator.log_prob(x)).all()
+
+
+def test_more_rows_than_a_call_takes_are_cut(exported):
+    count = exported.generator.max_batch_size + 3
+    images = exported.generator.sample(count, seed=1, num_sweeps=2)
+    assert len(images) == count
+    np.testing.assert_array_equal(images[:10], exported.generator.sample(10, seed=1, num_sweeps=2))
+    assert np.any(images[:10] != images[-10:])
+
+
+def test_the_card_is_json_on_disk(exported):
+    assert json.loads((exported.directory / "1" / "model_card.json").read_text()) == exported.generator.card

@@ -1,0 +1,217 @@
+"""What an exported generator computes: the model's own results, row by row, whatever the batch."""
+
+import itertools
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.boltzmann import chi_squared
+from tests.export.conftest import MAX_SWEEPS, NUM_SAMPLES, make_dvae
+from tests.models import oracles
+from tfdvae import random
+from tfdvae.export import GeneratorSignatures, make_chain_bank, row_seeds
+
+FALSE_FAILURES = 1e-6
+DISCRETE = ("images", "latents")
+
+
+def flat(latents):
+    return np.concatenate([np.reshape(v, [len(v), -1]) for field in latents for v in field], axis=1)
+
+
+def enumerated(model, x):
+    """The DVAE of two groups, the first of which is the left side."""
+    first, second = model.latent_units
+    return oracles.EnumeratedDVAE(model, x, [True] * first + [False] * second)
+
+
+def inputs_of(exported, count, seed=0):
+    """Inputs of every signature, all different."""
+    seeds = row_seeds(seed, count)
+    images = exported.images(count, seed)
+    latents = exported.generator.predict("encode", images=images, seed=seeds)["latents"]
+    sweeps = (np.arange(count, dtype=np.int32) * 7) % (MAX_SWEEPS + 4)
+    return {
+        "sample": {"seed": seeds, "num_sweeps": sweeps},
+        "decode": {"latents": latents, "seed": seeds},
+        "encode": {"images": images, "seed": seeds},
+        "reconstruct": {"images": images, "seed": seeds},
+        "log_prob": {"images": images, "seed": seeds},
+        "energy": {"latents": latents},
+    }
+
+
+def assert_same_outputs(got, want):
+    assert set(got) == set(want)
+    for name in want:
+        if name == "images":
+            np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+        else:
+            np.testing.assert_allclose(got[name], want[name], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_the_images_are_those_of_the_model(exported):
+    model, seeds = exported.model, tf.constant(row_seeds(5, 40))
+    sampled = model.sample(40, seed=seeds, num_sweeps=9, chains=exported.bank)
+    np.testing.assert_array_equal(exported.generator.sample(40, seed=5, num_sweeps=9), sampled)
+    assert 0.1 < np.mean(sampled) < 0.9
+    assert len({row.tobytes() for row in sampled.numpy()}) > 10
+    x = exported.images(40)
+    latents = model.encode(x, seed=seeds)
+    np.testing.assert_allclose(exported.generator.encode(x, seed=5), flat(latents), atol=1e-5)
+    decoded = model.decoded(latents, seed=seeds)
+    got = exported.generator.predict("decode", latents=flat(latents), seed=seeds)
+    np.testing.assert_array_equal(got["images"], decoded.images)
+    np.testing.assert_allclose(got["probabilities"], decoded.means, atol=1e-5)
+    reconstructed = model.reconstruct(x, seed=seeds)
+    np.testing.assert_array_equal(exported.generator.reconstruct(x, seed=5), reconstructed)
+
+
+def test_the_likelihood_is_that_of_the_models_weights(exported):
+    x, seeds = exported.images(6), tf.constant(row_seeds(2, 6))
+    weights = tf.concat(
+        [
+            exported.model.log_weights(x, 1, seed=random.fold_in(seeds, i)[tf.newaxis])
+            for i in range(NUM_SAMPLES)
+        ],
+        axis=0,
+    )
+    weights -= exported.model.log_partition.value
+    got = exported.generator.predict("log_prob", images=x, seed=seeds)
+    want = tf.reduce_logsumexp(weights, axis=0) - np.log(NUM_SAMPLES)
+    np.testing.assert_allclose(got["log_likelihood"], want, rtol=1e-5)
+    np.testing.assert_allclose(got["elbo"], tf.reduce_mean(weights, axis=0), rtol=1e-5)
+    assert np.all(got["log_likelihood"] > got["elbo"])
+
+
+def test_the_likelihood_is_right_on_average():
+    """Over many seeds the mean weight is p(x), by enumeration."""
+    model = make_dvae()
+    model.update_log_partition()
+    x = oracles.images(model, 1)
+    signatures = GeneratorSignatures(model, 100, 5, make_chain_bank(model, 4, 5, seed=0))
+    count = 400
+    batch = signatures.functions()["log_prob"](np.repeat(x, count, axis=0), row_seeds(0, count))
+    estimates = np.exp(batch["log_likelihood"].numpy().astype(np.float64))
+    want = np.exp(enumerated(model, x).log_p)[0]
+    assert abs(estimates.mean() - want) < 5 * estimates.std() / np.sqrt(count)
+    assert estimates.std() / np.sqrt(count) < 0.05 * want
+
+
+def test_energy_is_that_of_the_machine(exported):
+    latents = inputs_of(exported, 20)["energy"]["latents"]
+    prior = exported.model.prior
+    binary = latents[:, : sum(prior.latent_units)].astype(np.float64)
+    left, right = binary[:, : prior.rbm.left_units], binary[:, prior.rbm.left_units :]
+    a, b, w = (np.float64(v) for v in prior.rbm.get_weights())
+    want = -left @ a - right @ b - np.einsum("ni,ij,nj->n", left, w, right)
+    np.testing.assert_allclose(exported.generator.energy(latents), want, rtol=1e-5, atol=1e-5)
+    assert np.std(want) > 0.1
+
+
+def test_sweeps_are_clamped_to_the_range_of_the_export(exported):
+    def sample(sweeps):
+        seeds = row_seeds(0, 30)
+        return exported.generator.predict("sample", seed=seeds, num_sweeps=np.full(30, sweeps))["latents"]
+
+    np.testing.assert_array_equal(sample(-3), sample(1))
+    np.testing.assert_array_equal(sample(10**9), sample(MAX_SWEEPS))
+    assert np.any(sample(1) != sample(MAX_SWEEPS))
+
+
+@pytest.mark.parametrize("signature", ["sample", "decode", "encode", "reconstruct", "log_prob", "energy"])
+def test_rows_do_not_depend_on_the_batch(exported, signature):
+    """Random requests of 1 to 8 rows, alone and merged with padding, some with rows that are not valid."""
+    rng = np.random.default_rng(0)
+    run = exported.generator.run
+    everything = inputs_of(exported, 160)[signature]
+    invalid = rng.random(160) < 0.05
+    for name in set(everything) & {"images", "latents"}:
+        everything[name][invalid] = np.resize([np.nan, 0.5, -1.0, np.inf], invalid.sum())[
+            (slice(None),) + (None,) * (everything[name].ndim - 1)
+        ]
+    cuts = np.cumsum(rng.integers(1, 9, 60))
+    cuts = [0, *cuts[cuts < 160], 160]
+    alone = [run(signature, {k: v[i:j] for k, v in everything.items()}) for i, j in itertools.pairwise(cuts)]
+    alone = {name: np.concatenate([part[name] for part in alone]) for name in alone[0]}
+    order = rng.permutation(160)
+    padded = np.concatenate([order, np.repeat(order[-1], 96)])  # a server repeats a row
+    merged = run(signature, {k: v[padded] for k, v in everything.items()})
+    merged = {name: values[:160][np.argsort(order)] for name, values in merged.items()}
+    assert_same_outputs(merged, alone)
+    if signature != "sample":
+        for values in alone.values():
+            bad = np.isnan(values.reshape(160, -1)).all(axis=1)
+            np.testing.assert_array_equal(bad, invalid)
+        assert 0 < invalid.sum() < 30
+    for name in DISCRETE:
+        if name in alone:
+            values = alone[name][~invalid]
+            assert len({row.tobytes() for row in values}) > 20
+            assert 0.05 < np.mean(values == 1.0) < 0.95
+
+
+def test_the_check_of_batches_finds_a_sampler_with_one_seed_for_the_batch(exported):
+    seeds = tf.constant(row_seeds(0, 8))
+
+    def with_one_seed(seeds):
+        return exported.model.sample(len(seeds), seed=seeds[0], num_sweeps=3).numpy()
+
+    alone = np.concatenate([with_one_seed(seeds[i : i + 2]) for i in range(0, 8, 2)])
+    assert np.any(alone != with_one_seed(seeds))
+
+
+def test_samples_follow_the_distribution_of_the_model():
+    model = make_dvae()
+    model.update_log_partition()
+    every = oracles.states(6).reshape(-1, 2, 3, 1)
+    probabilities = np.exp(enumerated(model, every).log_p)
+    np.testing.assert_allclose(probabilities.sum(), 1.0, rtol=1e-5)
+    bank = make_chain_bank(model, 2_000, 50, seed=1)
+    sample = GeneratorSignatures(model, 1, 100, bank).functions()["sample"]
+
+    def p_value(num_sweeps, bank_left=None):
+        if bank_left is not None:
+            bank.left.assign(bank_left)
+        images = sample(row_seeds(7, 20_000), np.full(20_000, num_sweeps, np.int32))["images"].numpy()
+        codes = images.reshape(-1, 6).astype(int) @ (1 << np.arange(6)[::-1])
+        return chi_squared.p_value(np.bincount(codes, minlength=64), 20_000 * probabilities)
+
+    assert p_value(30) > FALSE_FAILURES
+    # One sweep from a bank of zeros is not enough: the test can fail.
+    assert p_value(1, tf.zeros_like(bank.left)) < FALSE_FAILURES
+
+
+ONLY_TENSORFLOW = """
+import pickle, sys
+import tensorflow as tf
+module = tf.saved_model.load(sys.argv[1])
+with open(sys.argv[2], "rb") as file:
+    requests = pickle.load(file)
+answers = []
+for name, inputs in requests:
+    outputs = module.signatures[name](**{k: tf.constant(v) for k, v in inputs.items()})
+    answers.append({k: v.numpy() for k, v in outputs.items()})
+with open(sys.argv[2], "wb") as file:
+    pickle.dump((answers, sorted({"tfdvae", "tensorflow_probability"} & set(sys.modules))), file)
+"""
+
+
+def test_a_process_that_has_only_tensorflow_gets_the_same(exported, tmp_path):
+    requests = [
+        (name, inputs)
+        for count in (1, 7, 64)
+        for name, inputs in inputs_of(exported, count, seed=count).items()
+    ]
+    path = tmp_path / "requests"
+    path.write_bytes(pickle.dumps(requests))
+    command = [sys.executable, "-c", ONLY_TENSORFLOW, str(exported.directory / "1"), str(path)]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    answers, imported = pickle.loads(path.read_bytes())
+    assert imported == []
+    for (name, inputs), answer in zip(requests, answers, strict=True):
+        assert_same_outputs(answer, exported.generator.run(name, inputs))

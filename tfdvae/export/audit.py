@@ -1,0 +1,104 @@
+"""What a SavedModel contains: its operations and variables, and whether a server can run it faithfully."""
+
+import collections
+import dataclasses
+import os
+import pathlib
+
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+# A server runs no Python, and disables XLA at start.
+_PYTHON = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
+_COMPILED = ("XlaMustCompile", "_XlaMustCompile")
+_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """What a SavedModel contains.
+
+    Attributes:
+      operations: how often each type of operation stands in the graph and its functions.
+      variables: shape and dtype of each variable of the checkpoint.
+      variable_bytes: bytes of all variables.
+      file_bytes: bytes of graph and variables on the disk.
+      problems: what keeps a server from running it faithfully, and what it holds in vain; empty if nothing.
+    """
+
+    operations: dict[str, int]
+    variables: dict[str, tuple[tuple[int, ...], str]]
+    variable_bytes: int
+    file_bytes: int
+    problems: tuple[str, ...]
+
+
+def audit(directory: str | os.PathLike) -> Audit:
+    """Reads a SavedModel without running it.
+
+    Args:
+      directory: of the SavedModel, that of a version.
+
+    Raises:
+      FileNotFoundError: if there is none.
+    """
+    directory = pathlib.Path(directory)
+    path = directory / "saved_model.pb"
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no SavedModel in {directory}: {path.name} is missing")
+    meta_graph = saved_model_pb2.SavedModel.FromString(path.read_bytes()).meta_graphs[0]
+    graph, functions = meta_graph.graph_def, meta_graph.graph_def.library.function
+    operations = collections.Counter(node.op for node in graph.node)
+    for function in functions:
+        operations.update(node.op for node in function.node_def)
+    reader = tf.train.load_checkpoint(str(directory / "variables" / "variables"))
+    dtypes = reader.get_variable_to_dtype_map()
+    variables = {
+        name.removesuffix(_SUFFIX): (tuple(shape), dtypes[name].name)
+        for name, shape in sorted(reader.get_variable_to_shape_map().items())
+        if name.endswith(_SUFFIX)
+    }
+    # The operation that picks a server's own random seed is as stateful as one that draws from it.
+    stateful = [op for op in sorted(operations) if "Random" in op and "Stateless" not in op]
+    compiled = [
+        f.signature.name for f in functions if any(f.attr[name].b for name in _COMPILED if name in f.attr)
+    ]
+    problems = [
+        *(f"the operation {op} has a random state of the server's own" for op in stateful),
+        *(f"the operation {op} needs Python" for op in _PYTHON if op in operations),
+        *(f"the function {name} must be compiled by XLA" for name in compiled),
+        *(f"no signature reads the variable {name}" for name in _unread_variables(meta_graph)),
+    ]
+    files = [path, *(directory / "variables").iterdir()]
+    return Audit(
+        operations=dict(sorted(operations.items())),
+        variables=variables,
+        variable_bytes=sum(
+            tf.TensorShape(shape).num_elements() * tf.as_dtype(dtype).size
+            for shape, dtype in variables.values()
+        ),
+        file_bytes=sum(file.stat().st_size for file in files),
+        problems=tuple(problems),
+    )
+
+
+def _unread_variables(meta_graph) -> list[str]:
+    """Variables that no signature depends on: copies, training state."""
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+    waiting = [
+        output.name
+        for name, signature in meta_graph.signature_def.items()
+        if not name.startswith("__")  # the loader's own
+        for output in signature.outputs.values()
+    ]
+    seen = set()
+    while waiting:
+        name = waiting.pop().lstrip("^").split(":")[0]
+        if name not in seen:
+            seen.add(name)
+            waiting += nodes[name].input
+    return [
+        n.attr["shared_name"].s.decode()
+        for n in nodes.values()
+        if n.op == "VarHandleOp" and n.name not in seen
+    ]

@@ -1,0 +1,216 @@
+"""Clients of TF Serving: the methods of `Generator`, run by a model server over gRPC or REST.
+
+gRPC needs the extra `serving` (`pip install tfdvae[serving]`); REST needs nothing. Both cut their requests to
+the server's largest batch, give each a deadline, and repeat those that the server could not take, waiting
+longer each time. Results depend on seeds alone: repeating a request is harmless.
+"""
+
+import http.client
+import json
+import random as python_random
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tfdvae.export.generator import Generator, Spec
+
+
+class ServerError(RuntimeError):
+    """The server answered with an error, or not at all; the message says which and what was asked."""
+
+
+class GrpcClient(Generator):
+    """A generator on a model server, over gRPC.
+
+    Args:
+      address: `"host:port"` (TF Serving's default port is 8500).
+      model: the model's name on the server.
+      version: its version, or `None` for the latest one of each moment.
+      max_batch_size: the most rows of a request: the server's `max_batch_size`.
+      timeout: seconds that one attempt may take.
+      attempts: how often a request is made while the server is unavailable.
+      backoff: seconds before the second attempt; doubled before each later one, and shortened at random.
+
+    Raises:
+      ImportError: without the extra `serving`.
+      ServerError: if the server does not answer or does not know the model.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        model: str,
+        version: int | None = None,
+        max_batch_size: int = 256,
+        timeout: float = 60.0,
+        attempts: int = 5,
+        backoff: float = 0.1,
+    ):
+        try:
+            import grpc
+            from tensorflow_serving.apis import (
+                get_model_metadata_pb2,
+                predict_pb2,
+                prediction_service_pb2_grpc,
+            )
+        except ImportError as error:
+            message = "The gRPC client needs the extra `serving`: pip install tfdvae[serving]"
+            raise ImportError(message) from error
+        self._grpc, self._predict_pb2, self._metadata_pb2 = grpc, predict_pb2, get_model_metadata_pb2
+        self._model, self._version, self._timeout = model, version, timeout
+        self._attempts, self._backoff = attempts, backoff
+        self._where = f"{model!r} on {address}"
+        # A batch of 256 images in colour has 3 MB, near gRPC's limit of 4 MB.
+        unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        self._channel = grpc.insecure_channel(address, unlimited)
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        super().__init__(self._signatures(), max_batch_size)
+
+    def run(self, signature, inputs):
+        """Sends a request, again while the server is unavailable."""
+        request = self._predict_pb2.PredictRequest()
+        self._name(request.model_spec)
+        request.model_spec.signature_name = signature
+        for name, values in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+        response = self._call(self._stub.Predict, request)
+        return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._channel.close()
+
+    def _signatures(self):
+        request = self._metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        self._name(request.model_spec)
+        response = self._call(self._stub.GetModelMetadata, request)
+        signatures = self._metadata_pb2.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(signatures)
+        return {
+            name: {k: _spec(v.dtype, v.tensor_shape) for k, v in signature.inputs.items()}
+            for name, signature in signatures.signature_def.items()
+            if not name.startswith("__")
+        }
+
+    def _name(self, spec):
+        spec.name = self._model
+        if self._version is not None:
+            spec.version.value = self._version
+
+    def _call(self, method, request):
+        def attempt():
+            try:
+                return method(request, timeout=self._timeout)
+            except self._grpc.RpcError as error:
+                again = error.code() is self._grpc.StatusCode.UNAVAILABLE
+                raise _Failed(f"{error.code().name}: {error.details()}", again) from error
+
+        return _repeated(attempt, self._attempts, self._backoff, self._where)
+
+
+class RestClient(Generator):
+    """A generator on a model server, over REST.
+
+    Args:
+      url: such as `"http://host:8501"` (TF Serving's default port).
+      model: the model's name on the server.
+      version: its version, or `None` for the latest one of each moment.
+      max_batch_size: the most rows of a request: the server's `max_batch_size`.
+      timeout: seconds that one attempt may take.
+      attempts: how often a request is made while the server is unavailable.
+      backoff: seconds before the second attempt; doubled before each later one, and shortened at random.
+
+    Raises:
+      ServerError: if the server does not answer or does not know the model.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        version: int | None = None,
+        max_batch_size: int = 256,
+        timeout: float = 60.0,
+        attempts: int = 5,
+        backoff: float = 0.1,
+    ):
+        self._url = f"{url.rstrip('/')}/v1/models/{model}" + (f"/versions/{version}" if version else "")
+        self._timeout, self._attempts, self._backoff = timeout, attempts, backoff
+        metadata = self._call("/metadata")["metadata"]["signature_def"]["signature_def"]
+        metadata = {name: value for name, value in metadata.items() if not name.startswith("__")}
+        specs = {
+            name: {k: _json_spec(v) for k, v in signature["inputs"].items()}
+            for name, signature in metadata.items()
+        }
+        self._outputs = {name: list(signature["outputs"]) for name, signature in metadata.items()}
+        super().__init__(specs, max_batch_size)
+
+    def run(self, signature, inputs):
+        """Sends a request, again while the server is unavailable."""
+        names, count = list(inputs), len(next(iter(inputs.values())))
+        rows = [{name: inputs[name][i].tolist() for name in names} for i in range(count)]
+        answer = self._call(":predict", {"signature_name": signature, "instances": rows})["predictions"]
+        names = self._outputs[signature]
+        if len(names) == 1:  # the server then leaves the name out
+            answer = [{names[0]: value} for value in answer]
+        return {name: np.asarray([row[name] for row in answer], np.float32) for name in names}
+
+    def _call(self, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._url + path, data, {"Content-Type": "application/json"})
+
+        def attempt():
+            try:
+                with urllib.request.urlopen(request, timeout=self._timeout) as response:
+                    return json.loads(response.read())
+            except urllib.error.HTTPError as error:
+                raise _Failed(f"HTTP {error.code}: {_message(error)}", error.code in (429, 503)) from error
+            except (urllib.error.URLError, http.client.HTTPException, ConnectionError) as error:
+                raise _Failed(f"no connection: {error}", True) from error
+            except TimeoutError as error:
+                raise _Failed(f"no answer within {self._timeout} s", False) from error
+
+        return _repeated(attempt, self._attempts, self._backoff, self._url)
+
+
+class _Failed(Exception):
+    """An attempt failed; `again` says whether another one may succeed."""
+
+    def __init__(self, message, again):
+        super().__init__(message)
+        self.again = again
+
+
+def _repeated(attempt: Callable, attempts: int, backoff: float, where: str):
+    for i in range(attempts):
+        try:
+            return attempt()
+        except _Failed as error:
+            if not error.again or i == attempts - 1:
+                tried = f" after {i + 1} attempts" if i else ""
+                raise ServerError(f"The server refused a request to {where}{tried}: {error}") from error
+        # At random, so that clients that failed together do not come back together.
+        time.sleep(backoff * 2**i * python_random.uniform(0.5, 1.0))
+    raise ValueError(f"`attempts` must be at least 1. Received: attempts={attempts}")
+
+
+def _spec(dtype, shape):
+    return Spec(np.dtype(tf.as_dtype(dtype).as_numpy_dtype), tuple(d.size for d in shape.dim[1:]))
+
+
+def _json_spec(tensor):
+    dtype = tf.as_dtype(tensor["dtype"].removeprefix("DT_").lower().replace("float", "float32"))
+    dims = tensor["tensor_shape"].get("dim", [])
+    return Spec(np.dtype(dtype.as_numpy_dtype), tuple(int(d["size"]) for d in dims[1:]))
+
+
+def _message(error):
+    text = error.read().decode(errors="replace")
+    try:
+        return json.loads(text)["error"]
+    except (ValueError, KeyError, TypeError):
+        return text[:200]

@@ -1,0 +1,244 @@
+"""The graph of a trained generator: what a server runs.
+
+A server merges the rows of many requests into one batch and adds rows to fill it. So every input and output
+has the batch as dimension 0, and row i of each output depends on row i of the inputs alone: random numbers
+come from the row's own seed, and a row that is not valid gives NaN and leaves the others as they are. A
+single row is computed beside a copy of itself, for products with one row go another way in the framework.
+"""
+
+import math
+
+import tensorflow as tf
+
+from tfdvae import random
+from tfdvae._validation import positive_integer
+from tfdvae.boltzmann import GibbsState, gibbs_sweeps
+from tfdvae.models.likelihood import LatentVariableModel
+from tfdvae.models.posteriors import BinaryPosterior
+
+DEFAULT = "serving_default"
+
+
+class ChainBank(tf.Module):
+    """States of the left side of a Boltzmann machine, uint8 `[states, left]`, where its samples start."""
+
+    def __init__(self, left):
+        super().__init__(name="chain_bank")
+        self.left = tf.Variable(tf.cast(left, tf.uint8), trainable=False, name="left")
+
+
+def make_chain_bank(model: LatentVariableModel, num_states: int, num_sweeps: int, *, seed) -> ChainBank:
+    """Runs chains of a model's Boltzmann machine, and keeps their last states.
+
+    Args:
+      model: the trained model, with persistent chains.
+      num_states: number of chains, at least 1.
+      num_sweeps: Gibbs sweeps of each, from a random member of the persistent chains.
+      seed: of the starts and the sweeps.
+    """
+    num_states = positive_integer("num_states", num_states)
+    seed_start, seed_sweeps = random.split(seed, salt="chain_bank")
+    stored = tf.convert_to_tensor(model.negative_phase.left)
+    rows = tf.math.floormod(random.bits([num_states], seed=seed_start), stored.shape[0])
+    state = GibbsState(tf.gather(stored, rows), tf.zeros([num_states, model.rbm.right_units]))
+    return ChainBank(gibbs_sweeps(model.rbm.parameters, state, num_sweeps, seed=seed_sweeps).left)
+
+
+class GeneratorSignatures:
+    """The signatures of a model, as functions of tensors; all are of one model and share its weights.
+
+    Shapes: `images` and `probabilities` float32 `[B, height, width, channels]`, images in {0, 1} or 0..255,
+    probabilities the means of the pixels (of a conditional decoder: given the samples of the coarser scales);
+    `latents` float32 `[B, variables]`, all groups one after the other, binary ones in {0, 1}; `seed` int32
+    `[B, 2]`; `num_sweeps` int32 `[B]`, clamped to `[1, max_sweeps]` (no part in models without a Boltzmann
+    machine).
+
+    Args:
+      model: the trained model; its log Z must be fresh.
+      num_samples: importance samples of `log_prob`.
+      max_sweeps: the most Gibbs sweeps that a sample may ask for.
+      chain_bank: where the chains of the Boltzmann machine start; `None` without a machine.
+    """
+
+    def __init__(self, model: LatentVariableModel, num_samples: int, max_sweeps: int, chain_bank):
+        self.model = model
+        self.num_samples = positive_integer("num_samples", num_samples)
+        self.max_sweeps = positive_integer("max_sweeps", max_sweeps)
+        self.chain_bank = chain_bank
+        self.log_z = model.resolve_log_partition(None).value
+        self._shapes = [tuple(shape) for field in model.latent_shapes for shape in field]
+        self._sizes = [math.prod(shape) for shape in self._shapes]
+        blank = tf.zeros([1, *model.image_shape])
+        self._is_binary = [isinstance(p, BinaryPosterior) for p in model.posteriors(blank, seed=0)]
+        self.num_latents = sum(self._sizes)
+        # Functions of the graph, which the signatures share: each network is exported once.
+        self._images = tf.TensorSpec([None, *model.image_shape], tf.float32, "images")
+        self._latents = tf.TensorSpec([None, self.num_latents], tf.float32, "latents")
+        self._seed = tf.TensorSpec([None, 2], tf.int32, "seed")
+        self._decoder = tf.function(
+            self._decoded, input_signature=[self._latents, self._seed], autograph=False
+        )
+        self._encoder = tf.function(
+            self._encoded, input_signature=[self._images, self._seed], autograph=False
+        )
+
+    def functions(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+        """The signatures by name, with fixed names, dtypes and shapes of their inputs."""
+        images, latents, seed = self._images, self._latents, self._seed
+        num_sweeps = tf.TensorSpec([None], tf.int32, "num_sweeps")
+        functions = {
+            "sample": (self.sample, [seed, num_sweeps]),
+            "decode": (self.decode, [latents, seed]),
+            "encode": (self.encode, [images, seed]),
+            "reconstruct": (self.reconstruct, [images, seed]),
+            "log_prob": (self.log_prob, [images, seed]),
+        }
+        if self.model.rbm is not None:
+            functions["energy"] = (self.energy, [latents])
+        return {
+            name: tf.function(function, input_signature=specs, autograph=False)
+            for name, (function, specs) in functions.items()
+        }
+
+    # --- the signatures ---
+
+    def sample(self, seed, num_sweeps) -> dict[str, tf.Tensor]:
+        """Images from the prior: those of `model.sample(B, seed=seed, chains=chain_bank)`."""
+
+        def rows(seed, num_sweeps):
+            seed_prior, seed_x = random.split(seed, salt="sample")
+            latents = self.model.sample_prior(
+                tf.shape(seed)[0],
+                seed=seed_prior,
+                num_sweeps=tf.clip_by_value(num_sweeps, 1, self.max_sweeps),
+                chains=self.chain_bank,
+            )
+            latents = _concatenated([value for field in latents for value in field])
+            return {**self._decoder(latents, seed_x), "latents": latents}
+
+        return _with_a_second_row(rows, seed, num_sweeps)
+
+    def decode(self, latents, seed) -> dict[str, tf.Tensor]:
+        """Images given latents; NaN where a binary one is neither 0 nor 1, or any is not finite."""
+
+        def rows(latents, seed):
+            valid = self._valid_latents(latents)
+            return _nan_unless(valid, self._decoder(_where(valid, latents, 0.0), seed))
+
+        return _with_a_second_row(rows, latents, seed)
+
+    def encode(self, images, seed) -> dict[str, tf.Tensor]:
+        """A sample of q(latents | image), and the logits of the binary ones given the groups before."""
+
+        def rows(images, seed):
+            valid, images = self._valid_images(images)
+            return _nan_unless(valid, self._encoder(images, seed))
+
+        return _with_a_second_row(rows, images, seed)
+
+    def reconstruct(self, images, seed) -> dict[str, tf.Tensor]:
+        """Images decoded from one sample of q: those of `model.reconstruct`."""
+
+        def rows(images, seed):
+            valid, images = self._valid_images(images)
+            seed_q, seed_x = random.split(seed, salt="reconstruct")
+            latents = self._encoder(images, seed_q)["latents"]
+            return _nan_unless(valid, self._decoder(latents, seed_x))
+
+        return _with_a_second_row(rows, images, seed)
+
+    def log_prob(self, images, seed) -> dict[str, tf.Tensor]:
+        """Importance-weighted log p(x) with `num_samples` samples, and their mean bound; nats, `[B]`."""
+
+        def rows(images, seed):
+            valid, images = self._valid_images(images)
+            log_likelihood, elbo = self._bounds(images, seed)
+            outputs = {"log_likelihood": log_likelihood - self.log_z, "elbo": elbo - self.log_z}
+            return _nan_unless(valid, outputs)
+
+        return _with_a_second_row(rows, images, seed)
+
+    def energy(self, latents) -> dict[str, tf.Tensor]:
+        """E(z) of the Boltzmann machine's variables, in nats, `[B]`."""
+
+        def rows(latents):
+            valid = self._valid_latents(latents)
+            latents = self._structured(_where(valid, latents, 0.0))
+            return _nan_unless(valid, {"energy": self.model.prior.energy(list(latents[0]))})
+
+        return _with_a_second_row(rows, latents)
+
+    # --- their parts ---
+
+    def _decoded(self, latents, seed):
+        decoded = self.model.decoded(self._structured(latents), seed=seed)
+        return {"images": decoded.images, "probabilities": decoded.means}
+
+    def _encoded(self, images, seed):
+        posteriors = self.model.posteriors(images, seed=seed)
+        outputs = {"latents": _concatenated([p.value for p in posteriors])}
+        logits = [p.logits for p, b in zip(posteriors, self._is_binary, strict=True) if b]
+        if logits:
+            outputs["logits"] = _concatenated(logits)
+        return outputs
+
+    def _bounds(self, images, seed):
+        """log-mean-exp and mean of the unnormalized log-weights, a few samples at a time."""
+        few = max(1, self.model.importance_rows // 128)
+        few = max(n for n in range(1, few + 1) if self.num_samples % n == 0)
+
+        def body(i, largest, total, mean):
+            seeds = random.fold_in(seed[tf.newaxis], (few * i + tf.range(few))[:, tf.newaxis])
+            log_weights = self.model.log_weights(images, few, seed=seeds)
+            new = tf.maximum(largest, tf.reduce_max(log_weights, axis=0))
+            # The first maximum is -inf: the total that it scales is 0.
+            total = tf.math.multiply_no_nan(tf.exp(largest - new), total)
+            total += tf.reduce_sum(tf.exp(log_weights - new), axis=0)
+            return i + 1, new, total, mean + tf.reduce_mean(log_weights, axis=0)
+
+        zeros = tf.zeros([tf.shape(images)[0]])
+        chunks = self.num_samples // few
+        _, largest, total, mean = tf.while_loop(
+            lambda i, *_: i < chunks, body, (0, zeros - math.inf, zeros, zeros), parallel_iterations=1
+        )
+        return largest + tf.math.log(total / self.num_samples), mean / chunks
+
+    def _valid_images(self, images):
+        """Which rows are images, and the images with zeros in the others."""
+        valid = tf.vectorized_map(self.model.pixels_are_valid, images)
+        return valid, _where(valid, images, 0.0)
+
+    def _valid_latents(self, latents):
+        groups = zip(tf.split(latents, self._sizes, axis=-1), self._is_binary, strict=True)
+        valid = [(v == 0) | (v == 1) if binary else tf.math.is_finite(v) for v, binary in groups]
+        return tf.reduce_all(tf.concat(valid, axis=-1), axis=-1)
+
+    def _structured(self, flat):
+        groups = iter(
+            [
+                tf.reshape(v, [-1, *shape])
+                for v, shape in zip(tf.split(flat, self._sizes, axis=-1), self._shapes, strict=True)
+            ]
+        )
+        shapes = self.model.latent_shapes
+        return type(shapes)(*([next(groups) for _ in field] for field in shapes))
+
+
+def _with_a_second_row(rows, *inputs):
+    """Calls `rows` on at least two rows: of a batch of one, on the row and a copy of it."""
+    count = tf.shape(inputs[0])[0]
+    missing = tf.maximum(2 - count, 0)
+    outputs = rows(*(tf.concat([x, x[:missing]], axis=0) for x in inputs))
+    return {name: value[:count] for name, value in outputs.items()}
+
+
+def _concatenated(groups):
+    return tf.concat([tf.reshape(v, [-1, math.prod(v.shape[1:])]) for v in groups], axis=-1)
+
+
+def _where(valid, values, other):
+    return tf.where(tf.reshape(valid, [-1] + [1] * (values.shape.rank - 1)), values, other)
+
+
+def _nan_unless(valid, outputs):
+    return {name: _where(valid, value, math.nan) for name, value in outputs.items()}
