@@ -43,8 +43,12 @@ _REQUIRED = [
 
 _DIMOD = ["dimod>=0.12.23"]  # binary quadratic models, for samplers that take those
 
+# Warm-up requests of exported generators, and the gRPC client of TF Serving.
+_SERVING = ["tensorflow-serving-api>=2.21.0"]
+
 _TEST = [
     *_DIMOD,
+    *_SERVING,
     "pytest>=9.2.0",
     "nbformat>=5.11.1",
     "nbclient>=0.11.0",
@@ -73,7 +77,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["tfdvae", "tfdvae.*"]),
     install_requires=_REQUIRED,
-    extras_require={"test": _TEST, "dev": _DEV, "docs": _DOCS, "dimod": _DIMOD},
+    extras_require={"test": _TEST, "dev": _DEV, "docs": _DOCS, "dimod": _DIMOD, "serving": _SERVING},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",

@@ -8,8 +8,10 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2
 
 from tests.boltzmann import chi_squared
+from tests.export import cpp_loader
 from tests.export.conftest import MAX_SWEEPS, NUM_SAMPLES, make_dvae
 from tests.models import oracles
 from tfdvae import random
@@ -215,3 +217,24 @@ def test_a_process_that_has_only_tensorflow_gets_the_same(exported, tmp_path):
     assert imported == []
     for (name, inputs), answer in zip(requests, answers, strict=True):
         assert_same_outputs(answer, exported.generator.run(name, inputs))
+
+
+def test_the_cpp_loader_gives_the_same(exported, tmp_path):
+    """As TF Serving loads it, with TF Serving's requests, in a process of its own."""
+    requests, expected = [], []
+    for count in (1, 7, 64):
+        for name, inputs in inputs_of(exported, count, seed=count).items():
+            request = predict_pb2.PredictRequest()
+            request.model_spec.signature_name = name
+            for key, value in inputs.items():
+                request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+            requests.append(request.SerializeToString())
+            expected.append(exported.generator.run(name, inputs))
+    path = tmp_path / "requests"
+    path.write_bytes(pickle.dumps(requests))
+    command = [sys.executable, cpp_loader.__file__, str(exported.directory / "1"), str(path)]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    answers, imported = pickle.loads(path.read_bytes())
+    assert imported == []
+    for answer, want in zip(answers, expected, strict=True):
+        assert_same_outputs(answer, want)

@@ -1,0 +1,276 @@
+"""The gRPC client against a stand-in for TF Serving in a process of its own, the REST client likewise."""
+
+import http.server
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from tests.export.conftest import make_dvae
+from tfdvae import export
+from tfdvae.export import layout
+from tfdvae.export.client import GrpcClient, RestClient, ServerError
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A directory of models, with one version of `toy`; and two generators that its versions may be."""
+    directory = tmp_path_factory.mktemp("models")
+    versions = []
+    for number in (1, 2):
+        model = make_dvae()
+        model.rbm.left_bias.assign(model.rbm.left_bias + number)
+        model.update_log_partition()
+        path = directory / f".version-{number}" / "toy"
+        versions.append(
+            export.export_generator(model, path, num_samples=4, max_sweeps=5, bank_states=20, bank_sweeps=10)
+        )
+    copy_version(versions[0], directory / "toy")
+    return directory, versions, [export.load_generator(path) for path in versions]
+
+
+def copy_version(version, directory):
+    layout.write_version(directory, lambda path: shutil.copytree(version, path, dirs_exist_ok=True))
+
+
+@pytest.fixture(scope="module")
+def address(models):
+    command = [sys.executable, "-m", "tests.export.stand_in", str(models[0])]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield f"127.0.0.1:{int(process.stdout.readline())}"
+        process.stdin.close()
+        process.wait()
+
+
+@pytest.fixture
+def client(address):
+    client = GrpcClient(address, "toy")
+    yield client
+    client.close()
+
+
+def test_the_clients_results_are_those_of_the_generator(models, client):
+    generator = models[2][0]
+    assert client.specs == generator.specs
+    images = client.sample(300, seed=1, num_sweeps=3)  # more than the largest batch
+    np.testing.assert_array_equal(images, generator.sample(300, seed=1, num_sweeps=3))
+    assert 0.1 < images.mean() < 0.9
+    np.testing.assert_allclose(client.log_prob(images[:9]), generator.log_prob(images[:9]), rtol=1e-5)
+    latents = client.encode(images[:9], seed=2)
+    np.testing.assert_array_equal(latents, generator.encode(images[:9], seed=2))
+    np.testing.assert_array_equal(client.decode(latents), generator.decode(latents))
+    np.testing.assert_array_equal(client.reconstruct(images[:9]), generator.reconstruct(images[:9]))
+    np.testing.assert_allclose(client.energy(latents), generator.energy(latents), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda c: c.sample(3, num_sweeps=2**40), "`num_sweeps` must fit int32"),
+        (lambda c: c.log_prob(np.full([2, 2, 3, 1], np.nan)), "`images` must be finite"),
+        (lambda c: c.log_prob(np.full([2, 2, 3, 1], 7.0)), r"refused the rows \[0, 1\]"),
+        (lambda c: c.log_prob(np.zeros([2, 3, 3, 1])), r"`images` must have the shape \[batch, 2, 3, 1\]"),
+        (lambda c: c.predict("nothing"), "`signature` must be one of"),
+    ],
+)
+def test_wrong_input_is_refused_by_the_client(client, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(client)
+    assert client.sample(2).shape == (2, 2, 3, 1)
+
+
+def test_unknown_models_and_versions_are_named(address):
+    with pytest.raises(ServerError, match=r"'toys' on 127\.0\.0\.1:.*NOT_FOUND: Servable not found"):
+        GrpcClient(address, "toys")
+    with pytest.raises(ServerError, match="NOT_FOUND"):
+        GrpcClient(address, "toy", version=9)
+
+
+@pytest.mark.parametrize(
+    ("signature", "change", "code"),
+    [
+        ("nothing", {}, grpc.StatusCode.FAILED_PRECONDITION),
+        ("sample", {"seed": None}, grpc.StatusCode.INVALID_ARGUMENT),
+        ("sample", {"seed": np.zeros([1, 3], np.int32)}, grpc.StatusCode.INVALID_ARGUMENT),
+        ("sample", {"seed": np.zeros([1, 2], np.float32)}, grpc.StatusCode.INVALID_ARGUMENT),
+        (
+            "sample",
+            {"seed": np.zeros([300, 2], np.int32), "num_sweeps": np.ones(300, np.int32)},
+            grpc.StatusCode.INVALID_ARGUMENT,
+        ),
+    ],
+)
+def test_wrong_requests_past_the_client_are_refused_by_the_server(address, client, signature, change, code):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "toy", signature
+    inputs = {"seed": np.zeros([1, 2], np.int32), "num_sweeps": np.ones(1, np.int32), **change}
+    for name, value in inputs.items():
+        if value is not None:
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as error:
+        prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request)
+    assert error.value.code() is code
+    assert client.sample(2).shape == (2, 2, 3, 1)
+
+
+def test_a_server_that_is_not_there_is_tried_again(monkeypatch):
+    waits = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    with pytest.raises(ServerError, match="after 4 attempts: UNAVAILABLE"):
+        GrpcClient("127.0.0.1:1", "toy", attempts=4, backoff=0.2)
+    assert len(waits) == 3
+    for i, wait in enumerate(waits):
+        assert 0.1 * 2**i <= wait <= 0.2 * 2**i
+
+
+def test_a_deadline_is_kept(address):
+    with pytest.raises(ServerError, match="DEADLINE_EXCEEDED"):
+        GrpcClient(address, "toy", timeout=1e-6)
+
+
+def test_a_version_switches_under_load_without_a_failed_or_wrong_answer(models, address):
+    directory, versions, generators = models
+    counts, sweeps = np.random.default_rng(0).integers(1, 9, 2000), 3
+    expected = [g.sample(2000 + 8, seed=7, num_sweeps=sweeps) for g in generators]
+    assert np.any(expected[0] != expected[1])
+    switched = threading.Event()
+
+    def request(client, i):
+        seeds = export.row_seeds(7, 2008)[i : i + counts[i]]
+        images = client.sample(counts[i], seed=seeds, num_sweeps=sweeps)
+        answers = [np.array_equal(images, e[i : i + counts[i]]) for e in expected]
+        if i == 500 and not switched.is_set():
+            switched.set()
+            copy_version(versions[1], directory / "toy")
+        return answers
+
+    def work(worker):
+        client = GrpcClient(address, "toy")
+        answers = [request(client, i) for i in range(worker, 2000, 8)]
+        client.close()
+        return answers
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = np.array([a for worker in pool.map(work, range(8)) for a in worker])
+    assert len(answers) == 2000
+    assert answers.any(axis=1).all()
+    # The old version answered first; wait for the new one, which comes when its warm-up is done.
+    assert (answers[:, 0] & ~answers[:, 1]).any()
+    client = GrpcClient(address, "toy")
+    for _ in range(100_000):
+        if np.array_equal(client.sample(64, seed=7, num_sweeps=sweeps), expected[1][:64]):
+            break
+    else:
+        pytest.fail("the new version never answered")
+    client.close()
+
+
+# --- REST ---
+
+
+class Rest(http.server.BaseHTTPRequestHandler):
+    """TF Serving's REST interface as its documentation describes it, on a loaded generator."""
+
+    generator, failures = None, []
+
+    def log_message(self, *arguments):
+        pass
+
+    def _answer(self, status, body):
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_GET(self):
+        signatures = {}
+        for name, inputs in self.generator.specs.items():
+            outputs = ["energy"] if name == "energy" else ["images", "probabilities"]
+            outputs = {"log_prob": ["log_likelihood", "elbo"]}.get(name, outputs)
+            signatures[name] = {
+                "inputs": {
+                    key: {
+                        "dtype": {"float32": "DT_FLOAT", "int32": "DT_INT32"}[spec.dtype.name],
+                        "tensor_shape": {"dim": [{"size": str(n)} for n in (-1, *spec.shape)]},
+                    }
+                    for key, spec in inputs.items()
+                },
+                "outputs": {key: {} for key in outputs},
+            }
+        if not self.path.startswith("/v1/models/toy/"):
+            self._answer(404, {"error": "Could not find any versions of model"})
+            return
+        self._answer(200, {"metadata": {"signature_def": {"signature_def": signatures}}})
+
+    def do_POST(self):
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.failures:
+            self._answer(self.failures.pop(), {"error": "busy"})
+            return
+        name, rows = request["signature_name"], request["instances"]
+        inputs = {
+            key: np.array([row[key] for row in rows], spec.dtype)
+            for key, spec in self.generator.specs[name].items()
+        }
+        outputs = self.generator.run(name, inputs)
+        outputs.pop("latents", None)
+        if len(outputs) == 1:
+            self._answer(200, {"predictions": next(iter(outputs.values())).tolist()})
+        else:
+            predictions = [{k: v[i].tolist() for k, v in outputs.items()} for i in range(len(rows))]
+            self._answer(200, {"predictions": predictions})
+
+
+@pytest.fixture
+def rest(models):
+    handler = type("Handler", (Rest,), {"generator": models[2][0], "failures": []})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", handler
+    server.shutdown()
+    server.server_close()
+
+
+def test_rest_gives_the_same(models, rest):
+    client, generator = RestClient(rest[0], "toy"), models[2][0]
+    images = client.sample(20, seed=1, num_sweeps=3)
+    np.testing.assert_array_equal(images, generator.sample(20, seed=1, num_sweeps=3))
+    np.testing.assert_allclose(client.log_prob(images), generator.log_prob(images), rtol=1e-5)
+    latents = generator.encode(images)
+    np.testing.assert_allclose(client.energy(latents), generator.energy(latents), rtol=1e-5)
+    with pytest.raises(ValueError, match="refused the rows"):
+        client.log_prob(7 + 0 * images)
+
+
+def test_rest_tries_again_where_that_may_help(rest, monkeypatch):
+    url, handler = rest
+    waits = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    client = RestClient(url, "toy", attempts=3)
+    handler.failures += [503, 429]
+    assert client.sample(2).shape == (2, 2, 3, 1)
+    assert len(waits) == 2
+    handler.failures += [400]
+    with pytest.raises(ServerError, match="HTTP 400: busy"):
+        client.sample(2)
+    assert len(waits) == 2
+    with pytest.raises(ServerError, match="HTTP 404: Could not find"):
+        RestClient(url, "toys")
+    with pytest.raises(ServerError, match="after 3 attempts: no connection"):
+        RestClient("http://127.0.0.1:1", "toy", attempts=3)
