@@ -250,7 +250,7 @@ class LatentVariableModel(MeasuresLogPartition, keras.Model):
         if x.shape.rank != 4 or tuple(x.shape[1:]) != self.image_shape:
             raise ValueError(
                 f"Images must have the shape [batch, {', '.join(map(str, self.image_shape))}]. "
-                f"Received: {tuple(x.shape)}"
+                f"Received: {x.shape}"
             )
         x = tf.cast(x, tf.float32)
         if tf.executing_eagerly() and not self.pixels_are_valid(x):

@@ -1,0 +1,258 @@
+"""Tiny instances of the models, for the tests that every model passes.
+
+A new model needs an entry here, and no test of its own for what `test_models` checks.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from tfdvae.layers import Smoothing
+from tfdvae.models import DVAE, DVAEPlusPlus
+from tfdvae.objectives import schedules
+
+IMAGES, BATCH = 6, 4  # an epoch has two steps, the second with fewer images
+
+
+def adam():
+    return keras.optimizers.Adam(schedules.piecewise_constant([2], [0.02, 0.005]))
+
+
+def prior_optimizer():
+    return keras.optimizers.SGD(schedules.linear(0.05, 0.01, 12), momentum=0.9)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A model.
+
+    Attributes:
+      kind: its class.
+      arguments: of the class; smoothings as a name and the keyword of their parameter, which moves with the
+        step.
+      groups: of the latents, each the shape without batch and whether it is binary.
+      num_kl: terms of the KL, a Boltzmann machine being one.
+      refused: pairs of arguments that are not accepted and the beginning of what is said.
+      group_optimizers: functions that make optimizers of parameter groups.
+    """
+
+    kind: type
+    arguments: dict
+    groups: tuple = ()
+    num_kl: int = 0
+    refused: tuple = ()
+    group_optimizers: dict[str, Callable] = dataclasses.field(default_factory=dict)
+
+    @property
+    def image_shape(self):
+        return self.arguments["image_shape"]
+
+    @property
+    def levels(self):
+        """Values of a pixel: 0, 1, ..., levels - 1."""
+        return 2 if self.arguments.get("likelihood", "bernoulli") == "bernoulli" else 256
+
+    def images(self, count=IMAGES):
+        shape = (count, *self.image_shape)
+        return np.random.default_rng(0).integers(0, self.levels, shape).astype(np.float32)
+
+    def construct(self, **changes):
+        arguments = {
+            "kl_factor": schedules.linear(0.1, 1.0, 6),
+            "num_chains": 6,
+            "num_sweeps": 2,
+            "seed": 3,
+            **self.arguments,
+            **changes,
+        }
+        if isinstance(arguments.get("smoothing"), tuple):
+            name, parameter = arguments["smoothing"]
+            arguments["smoothing"] = Smoothing(name, **{parameter: schedules.linear(1.0, 2.0, 9)})
+        return self.kind(**arguments)
+
+    def build(self, steps_per_execution=1, run_eagerly=True, **changes):
+        """The model, compiled without a graph, of which the first step takes longer than all that follow."""
+        model = self.construct(**changes)
+        model.compile(
+            adam(),
+            group_optimizers={name: make() for name, make in self.group_optimizers.items()},
+            steps_per_execution=steps_per_execution,
+            run_eagerly=run_eagerly,
+        )
+        return model
+
+
+def dvae(groups, **more):
+    units = tuple(shape[0] for shape, _ in groups)
+    arguments = dict(image_shape=(2, 3, 1), latent_units=units, **more.pop("arguments"))
+    if "data_mean" not in arguments:
+        arguments["data_mean"] = np.linspace(0.1, 0.9, 6).reshape(2, 3, 1)
+    return Case(DVAE, arguments, groups, **more)
+
+
+def dvaepp(groups, **more):
+    arguments = dict(
+        image_shape=(2, 2, 1),
+        global_units=(2, 2),
+        local_groups=1,
+        local_channels=1,
+        down1="2down",
+        down2="2",
+        upsample="2",
+        q_h="",
+        p_h="",
+        context="2up",
+        decoder=(),
+    )
+    arguments.update(more.pop("arguments", {}))
+    return Case(DVAEPlusPlus, arguments, groups, **more)
+
+
+def units(*counts, binary=True):
+    """Groups of so many units each."""
+    return tuple(((n,), binary) for n in counts)
+
+
+UNKNOWN_GLOBAL_PRIOR = (
+    {"global_prior": "ising"},
+    "`global_prior` must be one of .* Received: global_prior='",
+)
+EMPTY_RIGHT_SIDE = (
+    {"sides": ("left", "left")},
+    r"Both sides of the Boltzmann machine need units\. Received: .* on the left and 0 on the right",
+)
+EMPTY_LEFT_SIDE = (
+    {"sides": ("right", "right")},
+    r"Both sides of the Boltzmann machine need units\. Received: .* leaves 0 on the left and",
+)
+UNKNOWN_BLOCK = (
+    {"down1": "4sideways"},
+    "Residual blocks are written as numbers of filters, .* Received: '4sideways' in '4sideways'",
+)
+LOCAL = ((1, 1, 1), False)
+
+MODELS = {
+    "DVAE": dvae(
+        units(2, 3),
+        num_kl=1,
+        arguments=dict(
+            sides=("right", "split"),
+            network=(4,),
+            smoothing=("overlapping_exponential", "beta"),
+            weight_decay=1e-3,
+        ),
+        group_optimizers={"prior": prior_optimizer},
+        refused=(
+            ({"prior": "ising"}, "`prior` must be one of .* Received: prior='ising'"),
+            EMPTY_LEFT_SIDE,
+            EMPTY_RIGHT_SIDE,
+            ({"latent_unit": 3}, "Unrecognized keyword arguments passed to DVAE: {'latent_unit': 3}"),
+        ),
+    ),
+    "DVAE, directed": dvae(
+        units(2, 1),
+        num_kl=2,
+        arguments=dict(network=(4,), prior="bernoulli", smoothing=("overlapping_exponential", "beta")),
+        group_optimizers={"prior": prior_optimizer},
+        refused=(
+            (
+                {"sides": ("left", "right")},
+                r"has sides. Received: prior='bernoulli', sides=\('left', 'right'\)",
+            ),
+        ),
+    ),
+    "DVAE++": dvaepp(
+        (*units(2, 2), LOCAL),
+        num_kl=2,
+        arguments=dict(p_h="2", weight_decay=1e-3),
+        refused=(
+            UNKNOWN_GLOBAL_PRIOR,
+            ({"local_prior": "rbm"}, "`local_prior` must be one of .* Received: local_prior='rbm'"),
+            EMPTY_LEFT_SIDE,
+            EMPTY_RIGHT_SIDE,
+            UNKNOWN_BLOCK,
+            ({"q_h": "3up 0"}, "Residual blocks are written as .* Received: '0' in '3up 0"),
+            ({"local_group": 3}, "Unrecognized keyword arguments passed to DVAEPlusPlus: {'local_group': 3}"),
+        ),
+    ),
+    "DVAE++, conditional decoder": dvaepp(
+        units(2, 3),
+        num_kl=1,
+        arguments=dict(
+            global_units=(2, 3),
+            local_prior="none",
+            context="2",
+            decoder=("2up",),
+            base_scale=1,
+            decoder_input="2",
+        ),
+        refused=(
+            ({"base_scale": 3}, r"`base_scale` must be one of \[1, 2\].* Received: base_scale=3"),
+            ({"base_scale": 2}, '"context" and 1 times "upsample" do not fit the scales .* base_scale=2'),
+            ({"decoder_input": "x"}, "Residual blocks are written as .* Received: 'x' in 'x'"),
+        ),
+    ),
+    "DVAE++, colour": dvaepp(
+        (*units(2, 2), ((2, 2, 1), False)),
+        num_kl=2,
+        arguments=dict(
+            image_shape=(4, 4, 3),
+            likelihood="discretized_logistic_mixture",
+            num_components=2,
+            down2="2down",
+            upsample="2up",
+        ),
+        refused=(
+            ({"likelihood": "gauss"}, "`likelihood` must be one of .* Received: likelihood='gauss'"),
+            (
+                {"num_components": 0},
+                "`num_components` must be a positive integer. Received: .*=0",
+            ),
+        ),
+    ),
+    "DVAE++, all binary": dvaepp(
+        (*units(2, 2), ((1, 1, 2), True)),
+        num_kl=2,
+        arguments=dict(
+            local_prior="bernoulli",
+            local_channels=2,
+            smoothing=("overlapping_logistic", "scale"),
+            training_samples=2,
+        ),
+        refused=(
+            (
+                {"smoothing": ("spike_and_exponential", "beta")},
+                "The marginal bound needs a density of zeta, and the mixed law of 'spike_and_exponential'",
+            ),
+        ),
+    ),
+}
+
+# What a file and a configuration must hold besides: these are only saved and loaded.
+VARIANTS = {
+    "DVAE, logistic": dvae(
+        units(2, 2), arguments=dict(network="linear", smoothing=("overlapping_logistic", "scale"))
+    ),
+    "DVAE, spike": dvae(
+        units(4), arguments=dict(network="linear", smoothing=("spike_and_exponential", "beta"))
+    ),
+    "DVAE, marginal": dvae(
+        units(3),
+        arguments=dict(
+            network="linear",
+            prior="bernoulli",
+            bound="marginal",
+            smoothing=("binary_concrete", "temperature"),
+        ),
+    ),
+    "DVAE, normal": dvae(
+        units(2, 2, binary=False),
+        arguments=dict(network=(4,), prior="normal", batch_normalization=False),
+    ),
+    "DVAE++, directed": dvaepp(
+        (*units(2, 2), LOCAL), arguments=dict(global_prior="bernoulli", kl_balancing=False)
+    ),
+    "DVAE++, no global": dvaepp((LOCAL,), arguments=dict(global_prior="none", convolution_dtype="bfloat16")),
+}
