@@ -65,9 +65,11 @@ $(VENV)/.stamp: setup.py constraints.txt
 	"$(VENV)/bin/python" -m pip install --quiet -e ".[test,dev]"
 	@touch "$@"
 
-train: env ## train on the digits: prints the likelihood, writes samples to WORKDIR
+train: env ## train on the digits: prints the likelihood, writes samples and the exported generator to WORKDIR
 	@mkdir -p "$(TMPDIR)"
 	"$(VENV)/bin/python" -m trainers.train --config="$(CONFIG)" --workdir="$(WORKDIR)" $(ARGS)
+	"$(VENV)/bin/python" -m trainers.export --workdir="$(WORKDIR)" --out="$(WORKDIR)/generator"
+	"$(VENV)/bin/python" -m trainers.sample --generator="$(WORKDIR)/generator" --out="$(WORKDIR)/generator.png"
 
 test: env ## run the tests (ARGS="-m slow" runs the slow ones)
 	@mkdir -p "$(TMPDIR)"

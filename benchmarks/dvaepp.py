@@ -11,8 +11,9 @@ For each config, batches of 100 images of noise, each config in a process of its
 - `rest`: what is left of the step beside the networks' share of the floor and the sampling;
 - `evaluation`: images times importance samples a second in `log_likelihood`.
 
-A second line gives the shares of the time in operations, from a profile of such steps: convolutions and dense
-products, the loop of the Gibbs sweeps, the optimizer, and the rest (elementwise operations, weight decay, data).
+A second line gives the shares of the time in operations, from a profile of such steps: convolutions and
+dense products, the loop of the Gibbs sweeps, the optimizer, and the rest (elementwise operations, weight
+decay, data).
 
 The programs run in turn within each repeat, and the figure is the median over repeats: the speed of a shared
 machine drifts, ratios within one run hold. The memory is the peak of the process.

@@ -3,9 +3,8 @@
     python -m trainers.evaluate --workdir=runs/digits
 
 Prints the figures and writes report.json, samples.png, reconstructions.png and, of a DVAE++,
-samples_by_global.png into the workdir. The best
-checkpoint is the one with the highest bound on the validation split; see `trainers.train` for what the
-config's `evaluation` section may change.
+samples_by_global.png into the workdir. The best checkpoint is the one with the highest bound on the
+validation split; see `trainers.train` for what the config's `evaluation` section may change.
 """
 
 import pathlib
@@ -25,17 +24,7 @@ def evaluate(config, model, workdir, data_dir=None, verbose=1, num_samples=None)
     """Measures log Z and the likelihood of a trained model, writes the report and the pictures."""
     workdir, c = pathlib.Path(workdir), config.evaluation
     dataset = experiment.load(config, c.split, data_dir)
-    estimate = None
-    if model.rbm is not None:
-        estimate = measure_log_partition(
-            model.rbm,
-            seed=config.seed,
-            num_chains=c.log_partition_chains,
-            num_temperatures=c.log_partition_temperatures,
-            num_ladders=c.tempering_ladders,
-            num_sweeps=c.tempering_sweeps,
-        )
-        model.update_log_partition(estimate)
+    estimate = update_log_partition(config, model)
     report = evaluate_likelihood(
         model,
         dataset,
@@ -50,6 +39,23 @@ def evaluate(config, model, workdir, data_dir=None, verbose=1, num_samples=None)
     pictures.save_all(workdir, model, images, seed=config.seed)
     print(summary(config, report))
     return report
+
+
+def update_log_partition(config, model):
+    """Measures log Z as the config says and stores it; `None` where the prior is normalized."""
+    if model.rbm is None:
+        return None
+    c = config.evaluation
+    return model.update_log_partition(
+        measure_log_partition(
+            model.rbm,
+            seed=config.seed,
+            num_chains=c.log_partition_chains,
+            num_temperatures=c.log_partition_temperatures,
+            num_ladders=c.tempering_ladders,
+            num_sweeps=c.tempering_sweeps,
+        )
+    )
 
 
 def summary(config, report) -> str:

@@ -1,19 +1,25 @@
-"""Draws images from the best checkpoint of a workdir.
+"""Draws images from the best checkpoint of a workdir, or from an exported generator.
 
 python -m trainers.sample --workdir=runs/digits --num_samples=64 --out=samples.png
+python -m trainers.sample --generator=exported/digits --num_samples=64 --out=samples.png
 """
 
 import math
 
+import numpy as np
 from absl import flags
 
+from tfdvae import export
 from tfdvae.models import DVAEPlusPlus
 from trainers import evaluate, pictures, program
 
 
 def define_flags(values: flags.FlagValues) -> None:
     """Defines the program's flags."""
-    flags.DEFINE_string("workdir", None, "The workdir of a training run.", required=True, flag_values=values)
+    flags.DEFINE_string("workdir", None, "The workdir of a training run.", flag_values=values)
+    flags.DEFINE_string(
+        "generator", None, "An exported generator, in place of a workdir.", flag_values=values
+    )
     flags.DEFINE_integer("num_samples", 64, "Images.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer(
         "per_global",
@@ -29,6 +35,11 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def main(values: flags.FlagValues) -> None:
     """Writes the picture, as square as the number of images allows."""
+    if (values.workdir is None) == (values.generator is None):
+        raise ValueError("Give either --workdir or --generator")
+    if values.generator is not None:
+        _draw_from_generator(values)
+        return
     _, model = evaluate.load_model(values.workdir)
     draw = {"seed": values.seed, "mean": values.mean}
     n, columns = values.num_samples, math.isqrt(values.num_samples - 1) + 1
@@ -40,6 +51,18 @@ def main(values: flags.FlagValues) -> None:
     else:
         raise ValueError(f"`--per_global` is for DVAE++. Received: a {type(model).__name__}")
     pictures.save_grid(values.out, images, columns, vmax=model.max_pixel)
+
+
+def _draw_from_generator(values):
+    if values.per_global != 1:
+        raise ValueError("`--per_global` needs a --workdir: an exported generator draws all latents anew")
+    generator = export.load_generator(values.generator)
+    n = values.num_samples
+    inputs = {"seed": export.row_seeds(values.seed, n), "num_sweeps": np.full(n, 100)}
+    images = generator.predict("sample", **inputs)["probabilities" if values.mean else "images"]
+    vmax = generator.card.get("max_pixel", 1.0)
+    pictures.save_grid(values.out, images, math.isqrt(n - 1) + 1, vmax=vmax)
+    print(f"{n} images from {generator.directory}: {values.out}")
 
 
 if __name__ == "__main__":

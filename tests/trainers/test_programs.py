@@ -5,41 +5,21 @@ import json
 import logging
 import os
 import pathlib
-import sys
 
 import numpy as np
 import pytest
-from absl import flags
 from absl import logging as absl_logging
 from matplotlib import image
 
 import trainers
+from tests.trainers.experiments import assert_same_run, metrics
+from tfdvae import callbacks
 from trainers import evaluate, pictures, program, sample, train
 
 # ml_collections 1.1 loads config files with it.
 pytestmark = pytest.mark.filterwarnings(r"ignore:the load_module\(\) method is deprecated:DeprecationWarning")
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs a program as from the checkout; returns its exit status, output and errors."""
-    monkeypatch.chdir(ROOT)
-
-    def run_program(module, *arguments):
-        argv = ["program", *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", argv)
-        values = flags.FlagValues()
-        try:
-            program.parse(module.define_flags, values, argv)
-            status = program.guarded(lambda: module.main(values))
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
-
-    yield run_program
-    absl_logging.get_absl_handler().removeFilter(program._is_of_interest)
 
 
 CONFIG = "--config=trainers/configs/digits.py"
@@ -136,6 +116,13 @@ def test_sample_writes_a_picture(run, finished, tmp_path, count):
     assert image.imread(out).shape[:2] == (2 * (29 * rows + 1), 2 * (29 * 3 + 1))
 
 
+def test_sample_of_figure_4_is_for_dvaepp(run, finished, tmp_path):
+    out = tmp_path / "samples.png"
+    status, _, err = run(sample, f"--workdir={finished}", "--per_global=5", f"--out={out}")
+    assert (status, out.exists()) == (2, False)
+    assert "error: `--per_global` is for DVAE++. Received: a DVAE\n" in err
+
+
 def test_sample_refuses_a_device(run, finished):
     status, _, err = run(sample, f"--workdir={finished}", "--out=/dev/full")
     assert status == 2
@@ -211,3 +198,83 @@ def test_grid_of_colour_images(tmp_path):
     assert picture.shape[:2] == (2 * (3 + 2), 2 * (2 * 5 + 1))
     np.testing.assert_allclose(picture[4, 4, :3], [1, 0, 0])
     np.testing.assert_allclose(picture[4, 16, :3], [0, 0, 1])
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing catches it."""
+
+
+# The embedded images have 28 x 28 pixels; features have 14 x 14.
+SMALLEST_DVAEPP = {
+    "num_steps": 2,
+    "steps_per_epoch": 1,
+    "data.batch_size": 50,
+    "model.global_units": "(2, 2)",
+    "model.local_groups": 1,
+    "model.local_channels": 1,
+    "model.down1": "2down",
+    "model.down2": "2",
+    "model.upsample": "2up 2up 2up 2up",
+    "model.q_h": "",
+    "model.p_h": "",
+    "model.context": "2up",
+    "model.decoder": "()",
+    "model.num_chains": 5,
+    "model.num_sweeps": 2,
+    "optimizer.plateau_patience": 1,
+    "optimizer.boundaries": "()",
+    "optimizer.factors": "(1.0,)",
+    "evaluation.num_samples": 3,
+}
+
+
+@pytest.mark.slow
+def test_programs_with_dvaepp(run, tmp_path, monkeypatch):
+    """Killed while it writes the state of step 2, run again, evaluated, and its samples drawn."""
+    overrides = [f"--config.{name}={value}" for name, value in SMALLEST_DVAEPP.items()]
+    config = ["--config=trainers/configs/dvaepp_digits.py", *overrides, "--verbose=0"]
+    workdir, whole = tmp_path / "run", tmp_path / "whole"
+    replace = callbacks.os.replace
+
+    def killed(source, target):
+        if target.name == "step-00000002.weights.h5":
+            raise Killed
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.os, "replace", killed)
+        with pytest.raises(Killed):
+            run(train, *config, f"--workdir={workdir}")
+    states = sorted(path.name for path in (workdir / "checkpoints").glob("step-*"))
+    assert states == ["step-00000001.weights.h5"]
+    assert not (workdir / "report.json").exists()
+    trained = {folder: run(train, *config, f"--workdir={folder}") for folder in (workdir, whole)}
+    assert_same_run(workdir, whole, last_step=2)
+    assert [row["step"] for row in metrics(workdir)] == ["1", "2"]
+    assert all(np.isfinite(float(value)) for row in metrics(workdir) for value in row.values())
+    assert trained[workdir][:2] == trained[whole][:2]  # the figures
+    status, out, err = trained[workdir]
+    assert status == 0, err
+    assert "digits, test split, 250 images, 3 importance samples, binary limit (nats an image)" in out
+
+    report = json.loads((workdir / "report.json").read_text())
+    assert report["evaluation"]["elbo"] < report["evaluation"]["log_likelihood"] < 0
+    assert len(report["evaluation"]["kl_per_group"]) == 2
+    assert len(report["evaluation"]["active_units"]) == 3
+    (workdir / "report.json").unlink()
+    assert run(evaluate, f"--workdir={workdir}", "--num_samples=3")[0] == 0
+    assert json.loads((workdir / "report.json").read_text()) == report
+    # Figure 4: 16 runs of five, two in a row.
+    assert image.imread(workdir / "samples_by_global.png").shape[:2] == (2 * (29 * 8 + 1), 2 * (29 * 10 + 1))
+
+    draw = [f"--workdir={workdir}", "--num_samples=5", "--per_global=3"]
+    pictures_of = {}
+    for mean in ("--mean", "--nomean"):
+        status, _, err = run(sample, *draw, mean, f"--out={tmp_path / 'samples.png'}")
+        assert status == 0, err
+        pictures_of[mean] = image.imread(tmp_path / "samples.png")[..., 0]
+        # Three in a row: the second row lacks one.
+        assert pictures_of[mean].shape == (2 * (29 * 2 + 1), 2 * (29 * 3 + 1))
+        assert len(np.unique(pictures_of[mean][60:116, 118:174])) == 1
+    assert set(np.unique(np.round(pictures_of["--nomean"], 2))) == {0.0, 0.5, 1.0}
+    assert len(np.unique(pictures_of["--mean"])) > 3

@@ -8,10 +8,10 @@ longer each time. Results depend on seeds alone: repeating a request is harmless
 import http.client
 import json
 import random as python_random
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from time import sleep
 
 import numpy as np
 import tensorflow as tf
@@ -194,7 +194,7 @@ def _repeated(attempt: Callable, attempts: int, backoff: float, where: str):
                 tried = f" after {i + 1} attempts" if i else ""
                 raise ServerError(f"The server refused a request to {where}{tried}: {error}") from error
         # At random, so that clients that failed together do not come back together.
-        time.sleep(backoff * 2**i * python_random.uniform(0.5, 1.0))
+        sleep(backoff * 2**i * python_random.uniform(0.5, 1.0))
     raise ValueError(f"`attempts` must be at least 1. Received: attempts={attempts}")
 
 

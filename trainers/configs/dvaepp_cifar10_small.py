@@ -6,7 +6,7 @@ from trainers.configs import base
 def get_config():
     """Returns the configuration."""
     config = base.get_config()
-    config.num_steps = 6_000
+    config.num_steps = 3_600
     config.steps_per_epoch = 200
     config.data.name = "cifar10"
     config.data.batch_size = 50
