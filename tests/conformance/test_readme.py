@@ -47,7 +47,6 @@ def test_the_script_of_a_machine_runs(capsys):
             "num_temperatures=1000": "num_temperatures=100",
         },
     )
-    assert len(SCRIPTS) == 3
     assert namespace["raised"].value.shape == (250,)
     number = r"-?\d+\.\d\d"
     printed = rf"log Z = {number}, between {number} and {number}\nlog p\(x\) = -\d+\.\d\d nats\nRAISE"
@@ -56,6 +55,17 @@ def test_the_script_of_a_machine_runs(capsys):
     log_likelihood = namespace["trainer"].log_likelihood(namespace["x"]).numpy().mean()
     assert log_likelihood > -295
     assert abs(namespace["raised"].value.mean() - log_likelihood) < 20
+
+
+def test_the_script_of_a_generator_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    namespace = run(SCRIPTS[3], {})
+    assert len(SCRIPTS) == 4
+    images = namespace["images"]
+    assert images.shape == (64, 28, 28, 1)
+    # As many pixels are on as in the images of the data set: 13 %.
+    assert 0.10 < images.mean() < 0.16
+    assert len({image.tobytes() for image in images}) == 64
 
 
 def test_the_commands_exist():

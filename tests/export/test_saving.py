@@ -240,7 +240,7 @@ def test_what_is_not_there_or_damaged_is_an_error(exported, tmp_path):
             r"refused the rows \[0, 1, 2\] of `log_prob`: 'log_likelihood' is NaN",
         ),
         (lambda g, x: g.log_prob(np.full(x.shape, "a")), r"`images` must be float32\. Received: dtype"),
-        (lambda g, x: g.log_prob(x[:0]), r"the same number of rows, at least 1\. Received: \{'images': 0"),
+        (lambda g, x: g.log_prob(x[:0]), r"the same number of rows, at least 1\. Received: \{.*'images': 0"),
         (lambda g, x: g.predict("train", images=x), r"`signature` must be one of .*'train'"),
         (lambda g, x: g.predict("log_prob", images=x), r"has the inputs \['images', 'seed'\]"),
         (

@@ -59,11 +59,18 @@ def test_wrong_command_line(run, tmp_path, arguments, message):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("module", [train, evaluate, sample])
-def test_workdir_is_required(run, module):
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (train, "Flag --workdir must have a value"),
+        (evaluate, "Flag --workdir must have a value"),
+        (sample, "Give either --workdir or --generator"),
+    ],
+)
+def test_workdir_is_required(run, module, message):
     status, out, err = run(module)
     assert (status, out) == (2, "")
-    assert "Flag --workdir must have a value" in err
+    assert message in err
 
 
 def test_config_that_fits_no_model(run, tmp_path):

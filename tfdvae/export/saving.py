@@ -1,11 +1,13 @@
 """Export of a trained model's generator as a SavedModel that TF Serving can serve."""
 
+import itertools
 import os
 import pathlib
 
 import keras
 import tensorflow as tf
 from absl import logging
+from tensorflow.core.protobuf import saved_model_pb2
 
 import tfdvae
 from tfdvae.callbacks import write_json
@@ -62,6 +64,7 @@ def export_generator(
     def write(path):
         named = {**functions, DEFAULT: functions["sample"]}
         tf.saved_model.save(module, str(path), signatures=named)
+        _compact(path / "saved_model.pb")
         found = audit(path)
         if found.problems:
             raise ValueError("The generator is not fit for a server: " + "; ".join(found.problems))
@@ -72,6 +75,31 @@ def export_generator(
             write_extras(path)
 
     return layout.write_version(directory, write)
+
+
+def _compact(path):
+    """Shortens the names of the functions' nodes, and drops inferred shapes: half of the graph's bytes."""
+    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    for function in saved.meta_graphs[0].graph_def.library.function:
+        arguments = {argument.name for argument in function.signature.input_arg}
+        free = (name for i in itertools.count() if (name := f"n{i}") not in arguments)
+        names = {node.name: next(free) for node in function.node_def}
+
+        def renamed(value, names=names):
+            """Of `node:output:index`, `^node` or an argument."""
+            name, colon, rest = value.removeprefix("^").partition(":")
+            return ("^" if value.startswith("^") else "") + names.get(name, name) + colon + rest
+
+        for node in function.node_def:
+            node.name = names[node.name]
+            node.input[:] = [renamed(value) for value in node.input]
+            node.ClearField("experimental_debug_info")
+            for key in ("_output_shapes", "_class"):
+                node.attr.pop(key, None)
+        for returned in (function.ret, function.control_ret):
+            for key, value in list(returned.items()):
+                returned[key] = renamed(value)
+    path.write_bytes(saved.SerializeToString(deterministic=True))
 
 
 def _facts(model, signatures, functions, found):
