@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae.export.generator import Generator, Spec
+from tfdvae.export.layout import ALLOWED_BATCH_SIZES
 
 
 class ServerError(RuntimeError):
@@ -45,7 +46,7 @@ class GrpcClient(Generator):
         address: str,
         model: str,
         version: int | None = None,
-        max_batch_size: int = 256,
+        max_batch_size: int = ALLOWED_BATCH_SIZES[-1],
         timeout: float = 60.0,
         attempts: int = 5,
         backoff: float = 0.1,
@@ -133,7 +134,7 @@ class RestClient(Generator):
         url: str,
         model: str,
         version: int | None = None,
-        max_batch_size: int = 256,
+        max_batch_size: int = ALLOWED_BATCH_SIZES[-1],
         timeout: float = 60.0,
         attempts: int = 5,
         backoff: float = 0.1,

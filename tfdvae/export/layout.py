@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 
+ALLOWED_BATCH_SIZES = (1, 16, 64, 256)  # that a server fills its batches up to; the last one is the largest
 _WRITING = ".writing-"  # prefix of a version that is not whole yet; a server reads integers only
 
 

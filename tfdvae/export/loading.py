@@ -7,9 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae.export.generator import Generator, Spec
-from tfdvae.export.layout import version_directory
-
-_BATCH = 256  # rows computed at a time
+from tfdvae.export.layout import ALLOWED_BATCH_SIZES, version_directory
 
 
 class LoadedGenerator(Generator):
@@ -33,7 +31,7 @@ class LoadedGenerator(Generator):
             }
             for name, function in self._signatures.items()
         }
-        super().__init__(specs, _BATCH)
+        super().__init__(specs, ALLOWED_BATCH_SIZES[-1])
 
     def run(self, signature, inputs):
         """Runs a signature."""

@@ -13,10 +13,9 @@ import tfdvae
 from tfdvae.callbacks import write_json
 from tfdvae.export import layout
 from tfdvae.export.audit import audit
+from tfdvae.export.layout import ALLOWED_BATCH_SIZES
 from tfdvae.export.signatures import DEFAULT, GeneratorSignatures, make_chain_bank
 from tfdvae.models.likelihood import LatentVariableModel
-
-ALLOWED_BATCH_SIZES = (1, 16, 64, 256)
 
 
 def export_generator(
@@ -114,8 +113,7 @@ def _facts(model, signatures, functions, found):
         "max_sweeps": signatures.max_sweeps,
         "signatures": {
             name: {
-                "inputs": {k: _described(s) for k, s in f.structured_input_signature[1].items()}
-                or {s.name: _described(s) for s in f.structured_input_signature[0]},
+                "inputs": {s.name: _described(s) for s in f.structured_input_signature[0]},
                 "outputs": {k: _described(s) for k, s in f.structured_outputs.items()},
             }
             for name, f in functions.items()

@@ -214,14 +214,8 @@ class GeneratorSignatures:
         return tf.reduce_all(tf.concat(valid, axis=-1), axis=-1)
 
     def _structured(self, flat):
-        groups = iter(
-            [
-                tf.reshape(v, [-1, *shape])
-                for v, shape in zip(tf.split(flat, self._sizes, axis=-1), self._shapes, strict=True)
-            ]
-        )
-        shapes = self.model.latent_shapes
-        return type(shapes)(*([next(groups) for _ in field] for field in shapes))
+        groups = zip(tf.split(flat, self._sizes, axis=-1), self._shapes, strict=True)
+        return self.model.structured(tf.reshape(v, [-1, *shape]) for v, shape in groups)
 
 
 def _with_a_second_row(rows, *inputs):

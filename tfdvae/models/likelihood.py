@@ -112,9 +112,12 @@ class LatentVariableModel(MeasuresLogPartition, keras.Model):
 
     def encode(self, x, *, seed):
         """One sample of the latents for each image; binary ones in {0, 1}."""
-        values = iter([p.value for p in self.posteriors(x, seed=seed)])
-        shapes = self.latent_shapes
-        return type(shapes)(*([next(values) for _ in field] for field in shapes))
+        return self.structured([p.value for p in self.posteriors(x, seed=seed)])
+
+    def structured(self, groups):
+        """A list of all groups, in their order, in the structure of `latent_shapes`."""
+        groups, shapes = iter(groups), self.latent_shapes
+        return type(shapes)(*([next(groups) for _ in field] for field in shapes))
 
     def sample_prior(self, num_samples, *, seed, num_sweeps=200, chains=None):
         """Latents from the prior.
