@@ -5,6 +5,7 @@ PYTHON  ?= python3
 VENV    ?= .venv
 WORKDIR ?= runs/digits
 CONFIG  ?= trainers/configs/dvaepp_digits.py
+JOBS    ?= 2
 ARGS    ?=
 
 CACHE := $(CURDIR)/.cache
@@ -51,7 +52,7 @@ export CHECK_PYTHON
 .PHONY: help env train test lint format docs clean
 
 help: ## list the targets
-	@echo "make TARGET [PYTHON=$(PYTHON)] [VENV=$(VENV)] [WORKDIR=$(WORKDIR)] [CONFIG=$(CONFIG)] [ARGS=...]"
+	@echo "make TARGET [PYTHON=$(PYTHON)] [VENV=$(VENV)] [WORKDIR=$(WORKDIR)] [CONFIG=$(CONFIG)] [JOBS=$(JOBS)] [ARGS=...]"
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-9s %s\n", $$1, $$2}'
 
 env: $(VENV)/.stamp ## create the virtual environment with the pinned versions
@@ -71,9 +72,9 @@ train: env ## train on the digits: prints the likelihood, writes samples and the
 	"$(VENV)/bin/python" -m trainers.export --workdir="$(WORKDIR)" --out="$(WORKDIR)/generator"
 	"$(VENV)/bin/python" -m trainers.sample --generator="$(WORKDIR)/generator" --out="$(WORKDIR)/generator.png"
 
-test: env ## run the tests (ARGS="-m slow" runs the slow ones)
+test: env ## run the tests in JOBS processes (ARGS="-m slow" runs the slow ones)
 	@mkdir -p "$(TMPDIR)"
-	"$(VENV)/bin/python" -m pytest $(ARGS)
+	"$(VENV)/bin/python" -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: env ## check style
 	"$(VENV)/bin/python" -m ruff check .

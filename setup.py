@@ -50,6 +50,7 @@ _TEST = [
     *_DIMOD,
     *_SERVING,
     "pytest>=9.2.0",
+    "pytest-xdist>=3.8.0",
     "nbformat>=5.11.1",
     "nbclient>=0.11.0",
     "ipykernel>=7.4.0",

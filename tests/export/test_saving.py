@@ -237,7 +237,7 @@ def test_what_is_not_there_or_damaged_is_an_error(exported, tmp_path):
         (lambda g, x: g.log_prob(x + 0.5), r"`images` must be 0 and 1, or the whole numbers"),
         (
             lambda g, x: g.log_prob(x * 3),
-            r"refused the rows \[0, 1, 2\] of `log_prob`: 'log_likelihood' is NaN",
+            r"refused the rows \[0, 1, 2\] of `log_prob`: its outputs are NaN",
         ),
         (lambda g, x: g.log_prob(np.full(x.shape, "a")), r"`images` must be float32\. Received: dtype"),
         (lambda g, x: g.log_prob(x[:0]), r"the same number of rows, at least 1\. Received: \{.*'images': 0"),

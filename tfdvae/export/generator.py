@@ -91,14 +91,13 @@ class Generator:
             for i in range(0, count, self.max_batch_size)
         ]
         outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        for name, values in outputs.items():
-            bad = np.flatnonzero(np.isnan(values.reshape(count, -1)).any(axis=1))
-            if bad.size:
-                raise ValueError(
-                    f"The generator refused the rows {bad[:10].tolist()} of `{signature}`: {name!r} is NaN "
-                    "there. Images must have the values that the model was trained on (0 and 1, or 0 to 255) "
-                    "and binary latents be 0 or 1"
-                )
+        invalid = np.any([np.isnan(x.reshape(count, -1)).any(axis=1) for x in outputs.values()], axis=0)
+        if invalid.any():
+            raise ValueError(
+                f"The generator refused the rows {np.flatnonzero(invalid)[:10].tolist()} of `{signature}`: its "
+                "outputs are NaN there. Images must have the values that the model was trained on (0 and 1, or "
+                "0 to 255) and binary latents be 0 or 1"
+            )
         return outputs
 
     # --- checks ---
