@@ -379,9 +379,10 @@ def test_a_row_does_not_depend_on_the_others(make_machine):
 
 def test_a_row_is_stopped_after_its_own_sweeps(make_machine):
     machine = make_machine(9, 7)
+    sweeps = [1, 2, 15, 16, 17, 40]  # their random numbers are drawn for 16 sweeps at a time
     left, seeds = tf.zeros([6, 9]), row_seeds(6)
-    mixed = row_gibbs_sweeps(machine.parameters, left, tf.constant([1, 2, 3, 4, 5, 6]), seeds=seeds)
-    for i in range(6):
-        same = row_gibbs_sweeps(machine.parameters, left, tf.fill([6], i + 1), seeds=seeds)
+    mixed = row_gibbs_sweeps(machine.parameters, left, tf.constant(sweeps), seeds=seeds)
+    for i, count in enumerate(sweeps):
+        same = row_gibbs_sweeps(machine.parameters, left, tf.fill([6], count), seeds=seeds)
         np.testing.assert_array_equal(same.left[i], mixed.left[i])
         np.testing.assert_array_equal(same.right[i], mixed.right[i])

@@ -147,6 +147,9 @@ def gibbs_sweeps(
     return GibbsState(join_chains(lefts), join_chains(rights))
 
 
+_SWEEPS_AT_A_TIME = 16  # of `row_gibbs_sweeps`: their random numbers are drawn together
+
+
 def row_gibbs_sweeps(
     parameters: RBMParameters, left: tf.Tensor, num_sweeps: tf.Tensor, *, seeds
 ) -> GibbsState:
@@ -164,18 +167,27 @@ def row_gibbs_sweeps(
       Each chain after its own number of sweeps; a chain in excess of it waits for the others.
     """
     left_bias, right_bias, coupling = parameters
-
-    def body(i, left, right):
-        seed_right, seed_left = random.split(random.fold_in(seeds, i))
-        new_right = random.bernoulli(tf.sigmoid(left @ coupling + right_bias), seed=seed_right)
-        left_logits = tf.linalg.matmul(new_right, coupling, transpose_b=True) + left_bias
-        new_left = random.bernoulli(tf.sigmoid(left_logits), seed=seed_left)
-        running = (i < num_sweeps)[:, tf.newaxis]
-        return i + 1, tf.where(running, new_left, left), tf.where(running, new_right, right)
-
-    start = (0, left, tf.zeros([tf.shape(left)[0], coupling.shape[1]], left.dtype))
+    chains, (left_units, right_units) = tf.shape(left)[0], coupling.shape
     longest = tf.reduce_max(num_sweeps)
-    return GibbsState(*tf.while_loop(lambda i, *_: i < longest, body, start)[1:])
+
+    def block(first, left, right):
+        seeds_of_sweeps = random.fold_in(seeds[:, tf.newaxis], first + tf.range(_SWEEPS_AT_A_TIME))
+        shape = [chains, _SWEEPS_AT_A_TIME, right_units + left_units]
+        cells = tf.transpose(random.uniform(shape, seed=seeds_of_sweeps, dtype=left.dtype), [1, 0, 2])
+        end = tf.minimum(first + _SWEEPS_AT_A_TIME, longest)
+
+        def sweep(i, left, right):
+            cells_right, cells_left = tf.split(cells[i - first], [right_units, left_units], axis=-1)
+            new_right = tf.cast(cells_right < tf.sigmoid(left @ coupling + right_bias), left.dtype)
+            left_logits = tf.linalg.matmul(new_right, coupling, transpose_b=True) + left_bias
+            new_left = tf.cast(cells_left < tf.sigmoid(left_logits), left.dtype)
+            running = (i < num_sweeps)[:, tf.newaxis]
+            return i + 1, tf.where(running, new_left, left), tf.where(running, new_right, right)
+
+        return tf.while_loop(lambda i, *_: i < end, sweep, (first, left, right))
+
+    start = (0, left, tf.zeros([chains, right_units], left.dtype))
+    return GibbsState(*tf.while_loop(lambda first, *_: first < longest, block, start)[1:])
 
 
 def _check_inverse_temperature(inverse_temperature):

@@ -93,10 +93,11 @@ class Generator:
         outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         invalid = np.any([np.isnan(x.reshape(count, -1)).any(axis=1) for x in outputs.values()], axis=0)
         if invalid.any():
+            rows = np.flatnonzero(invalid)[:10].tolist()
             raise ValueError(
-                f"The generator refused the rows {np.flatnonzero(invalid)[:10].tolist()} of `{signature}`: its "
-                "outputs are NaN there. Images must have the values that the model was trained on (0 and 1, or "
-                "0 to 255) and binary latents be 0 or 1"
+                f"The generator refused the rows {rows} of `{signature}`: its outputs are NaN there. Images "
+                "must have the values that the model was trained on (0 and 1, or 0 to 255), and binary "
+                "latents must be 0 or 1"
             )
         return outputs
 
