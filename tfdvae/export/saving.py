@@ -1,5 +1,6 @@
 """Export of a trained model's generator as a SavedModel that TF Serving can serve."""
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -62,7 +63,8 @@ def export_generator(
 
     def write(path):
         named = {**functions, DEFAULT: functions["sample"]}
-        tf.saved_model.save(module, str(path), signatures=named)
+        with _quiet(tf.get_logger()):  # of the temporary place that it writes to
+            tf.saved_model.save(module, str(path), signatures=named)
         _compact(path / "saved_model.pb")
         found = audit(path)
         if found.problems:
@@ -74,6 +76,17 @@ def export_generator(
             write_extras(path)
 
     return layout.write_version(directory, write)
+
+
+@contextlib.contextmanager
+def _quiet(logger):
+    """Leaves out what a logger says besides warnings and errors."""
+    level = logger.level
+    logger.setLevel("WARNING")
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _compact(path):
