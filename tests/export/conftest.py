@@ -30,6 +30,16 @@ def make_dvaepp():
     return test_dvaepp.randomize(DVAEPlusPlus(**arguments), scale=0.4)
 
 
+def make_colour():
+    arguments = {
+        **test_dvaepp.CONDITIONAL,
+        "image_shape": (4, 4, 3),
+        "likelihood": "discretized_logistic_mixture",
+        "num_components": 2,
+    }
+    return test_dvaepp.randomize(DVAEPlusPlus(**arguments), scale=0.4)
+
+
 class Exported(NamedTuple):
     model: object
     bank: export.ChainBank  # that of the export

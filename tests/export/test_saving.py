@@ -201,6 +201,40 @@ def test_kill_9_leaves_no_version_and_the_next_export_cleans_up(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "2"]
 
 
+EXPORTING = """
+import os, sys
+sys.path.insert(0, sys.argv[2])
+os.environ["KERAS_BACKEND"] = "tensorflow"
+from tests.export.test_saving import make_measured
+from tfdvae import export
+
+def wait(path):
+    print("writing", flush=True)
+    sys.stdin.read()
+
+export.export_generator(make_measured(), sys.argv[1], num_samples=1, bank_sweeps=1, write_extras=wait)
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_during_an_export(tmp_path):
+    """The last moment before a version becomes visible: all files are there, under another name."""
+    command = [sys.executable, "-c", EXPORTING, str(tmp_path), str(ROOT)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while process.stdout.readline() not in ("writing\n", ""):
+        pass
+    (temporary,) = tmp_path.iterdir()
+    assert (temporary / "saved_model.pb").exists()
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert export.versions(tmp_path) == []
+    with pytest.raises(FileNotFoundError, match="holds no version"):
+        export.load_generator(tmp_path)
+    version = export.export_generator(make_measured(), tmp_path, num_samples=1, bank_sweeps=1)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [version.name] == ["1"]
+    assert np.isfinite(export.load_generator(tmp_path).log_prob(np.ones([2, 2, 3, 1]))).all()
+
+
 def test_a_file_in_place_of_the_directory_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="which is a file"):

@@ -1,6 +1,5 @@
 """What an exported generator computes: the model's own results, row by row, whatever the batch."""
 
-import itertools
 import pickle
 import subprocess
 import sys
@@ -12,10 +11,17 @@ from tensorflow_serving.apis import predict_pb2
 
 from tests.boltzmann import chi_squared
 from tests.export import cpp_loader
-from tests.export.conftest import MAX_SWEEPS, NUM_SAMPLES, make_dvae
+from tests.export.conftest import MAX_SWEEPS, NUM_SAMPLES, make_colour, make_dvae
 from tests.models import oracles
 from tfdvae import random
-from tfdvae.export import GeneratorSignatures, make_chain_bank, row_seeds
+from tfdvae.export import (
+    ALLOWED_BATCH_SIZES,
+    GeneratorSignatures,
+    export_generator,
+    load_generator,
+    make_chain_bank,
+    row_seeds,
+)
 
 FALSE_FAILURES = 1e-6
 DISCRETE = ("images", "latents")
@@ -125,31 +131,58 @@ def test_sweeps_are_clamped_to_the_range_of_the_export(exported):
     assert np.any(sample(1) != sample(MAX_SWEEPS))
 
 
+def alone_and_merged(run, inputs, rng, num_requests=200):
+    """Outputs of the rows in random requests of 1 to 8 rows, and in those requests merged as a server does.
+
+    In another order, as many as fit into 64 rows, filled up to an allowed size with copies of the last row.
+    """
+    lengths = rng.integers(1, 9, num_requests)
+    ends = np.cumsum(lengths)
+    assert ends[-1] == len(next(iter(inputs.values())))
+    requests = [np.arange(end - n, end) for n, end in zip(lengths, ends, strict=True)]
+
+    def outputs(rows):
+        return run({name: values[rows] for name, values in inputs.items()})
+
+    alone = [outputs(rows) for rows in requests]
+    alone = {name: np.concatenate([part[name] for part in alone]) for name in alone[0]}
+    merged = {name: np.full_like(values, -1.0) for name, values in alone.items()}
+    waiting = [requests[i] for i in rng.permutation(num_requests)]
+    while waiting:
+        batch = []
+        while waiting and sum(map(len, batch)) + len(waiting[0]) <= 64:
+            batch.append(waiting.pop(0))
+        rows = np.concatenate(batch)
+        size = next(n for n in ALLOWED_BATCH_SIZES if n >= len(rows))
+        padded = np.concatenate([rows, np.repeat(rows[-1], size - len(rows))])
+        for name, values in outputs(padded).items():
+            merged[name][rows] = values[: len(rows)]
+    return alone, merged
+
+
+def num_rows(rng, num_requests=200):
+    """How many rows the requests of `alone_and_merged` have, from an equal generator."""
+    return int(rng.integers(1, 9, num_requests).sum())
+
+
 @pytest.mark.parametrize("signature", ["sample", "decode", "encode", "reconstruct", "log_prob", "energy"])
 def test_rows_do_not_depend_on_the_batch(exported, signature):
-    """Random requests of 1 to 8 rows, alone and merged with padding, some with rows that are not valid."""
-    rng = np.random.default_rng(0)
-    run = exported.generator.run
-    everything = inputs_of(exported, 160)[signature]
-    invalid = rng.random(160) < 0.05
-    for name in set(everything) & {"images", "latents"}:
-        everything[name][invalid] = np.resize([np.nan, 0.5, -1.0, np.inf], invalid.sum())[
-            (slice(None),) + (None,) * (everything[name].ndim - 1)
+    """200 random requests, alone and merged with padding, some with rows that are not valid."""
+    count = num_rows(np.random.default_rng(0))
+    inputs = inputs_of(exported, count)[signature]
+    invalid = np.random.default_rng(1).random(count) < 0.05
+    for name in set(inputs) & {"images", "latents"}:
+        inputs[name][invalid] = np.resize([np.nan, 0.5, -1.0, np.inf], invalid.sum())[
+            (slice(None),) + (None,) * (inputs[name].ndim - 1)
         ]
-    cuts = np.cumsum(rng.integers(1, 9, 60))
-    cuts = [0, *cuts[cuts < 160], 160]
-    alone = [run(signature, {k: v[i:j] for k, v in everything.items()}) for i, j in itertools.pairwise(cuts)]
-    alone = {name: np.concatenate([part[name] for part in alone]) for name in alone[0]}
-    order = rng.permutation(160)
-    padded = np.concatenate([order, np.repeat(order[-1], 96)])  # a server repeats a row
-    merged = run(signature, {k: v[padded] for k, v in everything.items()})
-    merged = {name: values[:160][np.argsort(order)] for name, values in merged.items()}
+    run = exported.generator.run
+    alone, merged = alone_and_merged(lambda x: run(signature, x), inputs, np.random.default_rng(0))
     assert_same_outputs(merged, alone)
     if signature != "sample":
         for values in alone.values():
-            bad = np.isnan(values.reshape(160, -1)).all(axis=1)
+            bad = np.isnan(values.reshape(count, -1)).all(axis=1)
             np.testing.assert_array_equal(bad, invalid)
-        assert 0 < invalid.sum() < 30
+        assert 0 < invalid.sum() < count / 5
     for name in DISCRETE:
         if name in alone:
             values = alone[name][~invalid]
@@ -158,13 +191,44 @@ def test_rows_do_not_depend_on_the_batch(exported, signature):
 
 
 def test_the_check_of_batches_finds_a_sampler_with_one_seed_for_the_batch(exported):
-    seeds = tf.constant(row_seeds(0, 8))
+    def with_one_seed(inputs):
+        seeds = tf.constant(inputs["seed"])
+        return {"images": exported.model.sample(len(seeds), seed=seeds[0], num_sweeps=3).numpy()}
 
-    def with_one_seed(seeds):
-        return exported.model.sample(len(seeds), seed=seeds[0], num_sweeps=3).numpy()
+    inputs = {"seed": row_seeds(0, num_rows(np.random.default_rng(0), 20))}
+    alone, merged = alone_and_merged(with_one_seed, inputs, np.random.default_rng(0), 20)
+    with pytest.raises(AssertionError, match="Mismatched elements"):
+        assert_same_outputs(merged, alone)
 
-    alone = np.concatenate([with_one_seed(seeds[i : i + 2]) for i in range(0, 8, 2)])
-    assert np.any(alone != with_one_seed(seeds))
+
+def test_colour_images(tmp_path):
+    """A mixture of discretized logistics, whose images are whole numbers from 0 to 255."""
+    model = make_colour()
+    model.update_log_partition()
+    export_generator(model, tmp_path, num_samples=2, max_sweeps=5, bank_states=20, bank_sweeps=5, seed=3)
+    bank = make_chain_bank(model, 20, 5, seed=3)
+    generator = load_generator(tmp_path)
+    samples = generator.sample(40, seed=1, num_sweeps=4)
+    assert samples.shape == (40, 4, 4, 3)
+    np.testing.assert_array_equal(samples, np.round(samples))
+    assert samples.min() >= 0
+    assert 1 < samples.max() <= 255
+    assert len(np.unique(samples)) > 50
+    sampled = model.sample(40, seed=tf.constant(row_seeds(1, 40)), num_sweeps=4, chains=bank)
+    np.testing.assert_array_equal(samples, sampled)
+    x = samples[:12]
+    seeds = row_seeds(2, 12)
+    together = generator.predict("reconstruct", images=x, seed=seeds)
+    assert 0 <= together["probabilities"].min() < together["probabilities"].max() <= 255
+    for i in (0, 5):
+        alone = generator.predict("reconstruct", images=x[i : i + 1], seed=seeds[i : i + 1])
+        np.testing.assert_array_equal(alone["images"][0], together["images"][i])
+    assert np.isfinite(generator.log_prob(x)).all()
+    broken = np.array(x)
+    broken[3, 0, 0, 0] = 0.5
+    outputs = generator.run("reconstruct", {"images": broken, "seed": seeds})
+    np.testing.assert_array_equal(np.isnan(outputs["images"]).all(axis=(1, 2, 3)), np.arange(12) == 3)
+    np.testing.assert_array_equal(np.delete(outputs["images"], 3, 0), np.delete(together["images"], 3, 0))
 
 
 def test_samples_follow_the_distribution_of_the_model():
