@@ -19,7 +19,7 @@ def run(script, shortened):
 
 
 def test_the_script_of_a_model_runs(capsys):
-    namespace = run(SCRIPTS[0], {"steps_per_epoch=500, epochs=4": "steps_per_epoch=50, epochs=1, verbose=0"})
+    namespace = run(SCRIPTS[1], {"steps_per_epoch=500, epochs=4": "steps_per_epoch=50, epochs=1, verbose=0"})
     assert namespace["log_likelihood"].shape == (250,)
     assert namespace["images"].shape == (64, 28, 28, 1)
     # Better than fair coins for all pixels, after fifty steps; 28 * 28 * log 2 = 543 nats.
@@ -29,7 +29,7 @@ def test_the_script_of_a_model_runs(capsys):
 
 def test_the_script_of_dvaepp_runs(capsys):
     shortened = {"steps_per_epoch=100, epochs=12": "steps_per_epoch=20, epochs=1, verbose=0"}
-    namespace = run(SCRIPTS[1], {**shortened, "num_samples=100": "num_samples=5"})
+    namespace = run(SCRIPTS[2], {**shortened, "num_samples=100": "num_samples=5"})
     assert namespace["rows"].shape == (40, 28, 28, 1)
     assert namespace["model"].step.numpy() == 20
     # 28 * 28 * log 2 = 543 nats.
@@ -38,7 +38,7 @@ def test_the_script_of_dvaepp_runs(capsys):
 
 def test_the_script_of_a_machine_runs(capsys):
     namespace = run(
-        SCRIPTS[2],
+        SCRIPTS[3],
         {
             "right_units=100": "right_units=30",
             "decay_steps=4000": "decay_steps=100",
@@ -59,7 +59,7 @@ def test_the_script_of_a_machine_runs(capsys):
 
 def test_the_script_of_a_generator_runs(monkeypatch):
     monkeypatch.chdir(ROOT)
-    namespace = run(SCRIPTS[3], {})
+    namespace = run(SCRIPTS[0], {})
     assert len(SCRIPTS) == 4
     images = namespace["images"]
     assert images.shape == (64, 28, 28, 1)
