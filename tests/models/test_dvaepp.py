@@ -392,3 +392,18 @@ def test_no_balancing_once_the_factor_is_one():
 def test_arguments_are_checked(arguments, message):
     with pytest.raises(ValueError, match=message):
         DVAEPlusPlus(**{**TINY, **arguments})
+
+
+def test_scales_of_normal_groups_are_limited():
+    """Of global ones too: p(z_2 | z_1) sees samples of q(z_1 | x), and must not blow up with them."""
+    model = DVAEPlusPlus(**{**TINY, "global_prior": "normal", "local_prior": "none"})
+    for variable in model.trainable_variables:
+        variable.assign(100.0 * variable)
+    kl = model.elbo_terms(every_image(model.image_shape)[:8], seed=0).kl_per_group.numpy()
+    assert np.isfinite(kl).all()
+    network = model.prior.networks[0]
+    widest = np.abs(network([tf.fill([1, model.global_units[0]], 100.0)])).max()
+    assert widest > 20  # the logarithm of a scale, if there were no limit
+    samples = model.prior.family.sample(tf.fill([10_000, 2], 50.0), seed=0).numpy() - 50.0
+    # Scales are at most e^5.
+    assert abs(samples.std() / np.exp(5.0) - 1) < 5 / np.sqrt(2 * 10_000)

@@ -63,7 +63,8 @@ def export_generator(
 
     def write(path):
         named = {**functions, DEFAULT: functions["sample"]}
-        with _quiet(tf.get_logger()):  # of the temporary place that it writes to
+        # Its messages are of a temporary place, and of names of inputs that no reader of the file sees.
+        with _quiet():
             tf.saved_model.save(module, str(path), signatures=named)
         _compact(path / "saved_model.pb")
         found = audit(path)
@@ -79,14 +80,17 @@ def export_generator(
 
 
 @contextlib.contextmanager
-def _quiet(logger):
-    """Leaves out what a logger says besides warnings and errors."""
-    level = logger.level
+def _quiet():
+    """Leaves out what TensorFlow logs besides warnings and errors, on its own logger and on absl's."""
+    logger = tf.get_logger()
+    level, verbosity = logger.level, logging.get_verbosity()
     logger.setLevel("WARNING")
+    logging.set_verbosity(min(verbosity, logging.WARNING))
     try:
         yield
     finally:
         logger.setLevel(level)
+        logging.set_verbosity(verbosity)
 
 
 def _compact(path):

@@ -22,7 +22,7 @@ from tfdvae.models.priors import check_smoothing, make_prior
 
 GLOBAL_PRIORS = ("rbm", "bernoulli", "normal", "none")
 LOCAL_PRIORS = ("normal", "bernoulli", "none")
-LOG_SCALE_LIMIT = 5.0  # of the local latents
+LOG_SCALE_LIMIT = 5.0  # of normal latents
 
 
 class Latents(NamedTuple):
@@ -174,6 +174,7 @@ class DVAEPlusPlus(DiscreteVAE):
                 smoothing=self.smoothing,
                 sides=sides,
                 network={**dense, **shared},
+                log_scale_limit=LOG_SCALE_LIMIT,
             )
             if self.prior.rbm is not None:
                 self.negative_phase = PersistentChains(self.prior.rbm, num_chains, num_sweeps, name="chains")
