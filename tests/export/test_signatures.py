@@ -131,12 +131,16 @@ def test_sweeps_are_clamped_to_the_range_of_the_export(exported):
     assert np.any(sample(1) != sample(MAX_SWEEPS))
 
 
-def alone_and_merged(run, inputs, rng, num_requests=200):
-    """Outputs of the rows in random requests of 1 to 8 rows, and in those requests merged as a server does.
+def request_lengths(count):
+    """The rows of random requests, 1 to 8 each."""
+    return np.random.default_rng(0).integers(1, 9, count)
+
+
+def alone_and_merged(run, inputs, lengths):
+    """Outputs of the rows in requests of so many rows each, and in those requests merged as a server does.
 
     In another order, as many as fit into 64 rows, filled up to an allowed size with copies of the last row.
     """
-    lengths = rng.integers(1, 9, num_requests)
     ends = np.cumsum(lengths)
     assert ends[-1] == len(next(iter(inputs.values())))
     requests = [np.arange(end - n, end) for n, end in zip(lengths, ends, strict=True)]
@@ -147,7 +151,7 @@ def alone_and_merged(run, inputs, rng, num_requests=200):
     alone = [outputs(rows) for rows in requests]
     alone = {name: np.concatenate([part[name] for part in alone]) for name in alone[0]}
     merged = {name: np.full_like(values, -1.0) for name, values in alone.items()}
-    waiting = [requests[i] for i in rng.permutation(num_requests)]
+    waiting = [requests[i] for i in np.random.default_rng(1).permutation(len(requests))]
     while waiting:
         batch = []
         while waiting and sum(map(len, batch)) + len(waiting[0]) <= 64:
@@ -160,15 +164,11 @@ def alone_and_merged(run, inputs, rng, num_requests=200):
     return alone, merged
 
 
-def num_rows(rng, num_requests=200):
-    """How many rows the requests of `alone_and_merged` have, from an equal generator."""
-    return int(rng.integers(1, 9, num_requests).sum())
-
-
 @pytest.mark.parametrize("signature", ["sample", "decode", "encode", "reconstruct", "log_prob", "energy"])
 def test_rows_do_not_depend_on_the_batch(exported, signature):
     """200 random requests, alone and merged with padding, some with rows that are not valid."""
-    count = num_rows(np.random.default_rng(0))
+    lengths = request_lengths(200)
+    count = lengths.sum()
     inputs = inputs_of(exported, count)[signature]
     invalid = np.random.default_rng(1).random(count) < 0.05
     for name in set(inputs) & {"images", "latents"}:
@@ -176,7 +176,7 @@ def test_rows_do_not_depend_on_the_batch(exported, signature):
             (slice(None),) + (None,) * (inputs[name].ndim - 1)
         ]
     run = exported.generator.run
-    alone, merged = alone_and_merged(lambda x: run(signature, x), inputs, np.random.default_rng(0))
+    alone, merged = alone_and_merged(lambda x: run(signature, x), inputs, lengths)
     assert_same_outputs(merged, alone)
     if signature != "sample":
         for values in alone.values():
@@ -195,8 +195,8 @@ def test_the_check_of_batches_finds_a_sampler_with_one_seed_for_the_batch(export
         seeds = tf.constant(inputs["seed"])
         return {"images": exported.model.sample(len(seeds), seed=seeds[0], num_sweeps=3).numpy()}
 
-    inputs = {"seed": row_seeds(0, num_rows(np.random.default_rng(0), 20))}
-    alone, merged = alone_and_merged(with_one_seed, inputs, np.random.default_rng(0), 20)
+    lengths = request_lengths(20)
+    alone, merged = alone_and_merged(with_one_seed, {"seed": row_seeds(0, lengths.sum())}, lengths)
     with pytest.raises(AssertionError, match="Mismatched elements"):
         assert_same_outputs(merged, alone)
 

@@ -84,7 +84,7 @@ def _quiet():
     """Leaves out what TensorFlow logs besides warnings and errors, on its own logger and on absl's."""
     logger = tf.get_logger()
     level, verbosity = logger.level, logging.get_verbosity()
-    logger.setLevel("WARNING")
+    logger.setLevel(max(level, logging.converter.absl_to_standard(logging.WARNING)))
     logging.set_verbosity(min(verbosity, logging.WARNING))
     try:
         yield
