@@ -1,19 +1,18 @@
 """Export of a trained model's generator as a SavedModel that TF Serving can serve."""
 
 import contextlib
-import itertools
 import os
 import pathlib
 
 import keras
 import tensorflow as tf
 from absl import logging
-from tensorflow.core.protobuf import saved_model_pb2
 
 import tfdvae
 from tfdvae.callbacks import write_json
 from tfdvae.export import layout
 from tfdvae.export.audit import audit
+from tfdvae.export.compaction import compact
 from tfdvae.export.layout import ALLOWED_BATCH_SIZES
 from tfdvae.export.signatures import DEFAULT, GeneratorSignatures, make_chain_bank
 from tfdvae.models.likelihood import LatentVariableModel
@@ -33,9 +32,10 @@ def export_generator(
 ) -> pathlib.Path:
     """Writes `directory/<next integer>/`, all at once; returns that directory.
 
-    The signatures are those of `GeneratorSignatures`. Only the variables that they read are stored. Beside
-    the SavedModel lie `model_card.json`, `batching_params.pbtxt` and, where tensorflow-serving-api (extra
-    `serving`) is installed, warm-up requests of each signature and allowed batch size.
+    The signatures are those of `GeneratorSignatures`. What is stored is the weights that they read, as one
+    variable, and the bank of chains; the graph is compacted. Beside the SavedModel lie `model_card.json`,
+    `batching_params.pbtxt` and, where tensorflow-serving-api (extra `serving`) is installed, warm-up requests
+    of each signature and allowed batch size.
 
     Args:
       model: a trained model whose log Z is fresh (`update_log_partition`).
@@ -57,16 +57,16 @@ def export_generator(
         bank = make_chain_bank(model, bank_states, bank_sweeps, seed=seed)
     signatures = GeneratorSignatures(model, num_samples, max_sweeps, bank)
     functions = {name: f.get_concrete_function() for name, f in signatures.functions().items()}
+    # None that no signature reads (optimizer, metrics, training chains); the audit sees to it.
     module = tf.Module(name="generator")
-    # Each variable once, and none that no signature reads (optimizer, metrics, training chains).
-    module.weights = list({id(v): v for f in functions.values() for v in f.variables}.values())
+    module.weights, module.chain_bank = signatures.weights.values, bank
 
     def write(path):
         named = {**functions, DEFAULT: functions["sample"]}
         # Its messages are of a temporary place, and of names of inputs that no reader of the file sees.
         with _quiet():
             tf.saved_model.save(module, str(path), signatures=named)
-        _compact(path / "saved_model.pb")
+        compact(path / "saved_model.pb")
         found = audit(path)
         if found.problems:
             raise ValueError("The generator is not fit for a server: " + "; ".join(found.problems))
@@ -91,31 +91,6 @@ def _quiet():
     finally:
         logger.setLevel(level)
         logging.set_verbosity(verbosity)
-
-
-def _compact(path):
-    """Shortens the names of the functions' nodes, and drops inferred shapes: half of the graph's bytes."""
-    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
-    for function in saved.meta_graphs[0].graph_def.library.function:
-        arguments = {argument.name for argument in function.signature.input_arg}
-        free = (name for i in itertools.count() if (name := f"n{i}") not in arguments)
-        names = {node.name: next(free) for node in function.node_def}
-
-        def renamed(value, names=names):
-            """Of `node:output:index`, `^node` or an argument."""
-            name, colon, rest = value.removeprefix("^").partition(":")
-            return ("^" if value.startswith("^") else "") + names.get(name, name) + colon + rest
-
-        for node in function.node_def:
-            node.name = names[node.name]
-            node.input[:] = [renamed(value) for value in node.input]
-            node.ClearField("experimental_debug_info")
-            for key in ("_output_shapes", "_class"):
-                node.attr.pop(key, None)
-        for returned in (function.ret, function.control_ret):
-            for key, value in list(returned.items()):
-                returned[key] = renamed(value)
-    path.write_bytes(saved.SerializeToString(deterministic=True))
 
 
 def _facts(model, signatures, functions, found):

@@ -8,6 +8,7 @@ single row is computed beside a copy of itself, for products with one row go ano
 
 import math
 
+import keras
 import tensorflow as tf
 
 from tfdvae import random
@@ -44,6 +45,25 @@ def make_chain_bank(model: LatentVariableModel, num_states: int, num_sweeps: int
     return ChainBank(gibbs_sweeps(model.rbm.parameters, state, num_sweeps, seed=seed_sweeps).left)
 
 
+class PackedWeights:
+    """Values of Keras variables, one after the other in one variable, float32 `[n]`.
+
+    A graph names each variable in every function that needs it, and once more in the function that needs
+    that one; hundreds of small ones would take more bytes of the file than their values.
+    """
+
+    def __init__(self, variables):
+        self._variables = list(variables)
+        self._sizes = [math.prod(v.shape) for v in self._variables]
+        values = [tf.reshape(tf.cast(v, tf.float32), [-1]) for v in self._variables]
+        self.values = tf.Variable(tf.concat(values, axis=0), trainable=False, name="weights")
+
+    def scope(self):
+        """A context in which Keras reads the values from here."""
+        parts = zip(self._variables, tf.split(self.values, self._sizes), strict=True)
+        return keras.StatelessScope([(v, tf.reshape(part, v.shape)) for v, part in parts])
+
+
 class GeneratorSignatures:
     """The signatures of a model, as functions of tensors; all are of one model and share its weights.
 
@@ -71,23 +91,24 @@ class GeneratorSignatures:
         blank = tf.zeros([1, *model.image_shape])
         self._is_binary = [isinstance(p, BinaryPosterior) for p in model.posteriors(blank, seed=0)]
         self.num_latents = sum(self._sizes)
-        # Functions of the graph, which the signatures share: each network is exported once.
-        self._images = tf.TensorSpec([None, *model.image_shape], tf.float32, "images")
-        self._latents = tf.TensorSpec([None, self.num_latents], tf.float32, "latents")
-        self._seed = tf.TensorSpec([None, 2], tf.int32, "seed")
-        self._decoder = tf.function(
-            self._decoded, input_signature=[self._latents, self._seed], autograph=False
-        )
-        self._encoder = tf.function(
-            self._encoded, input_signature=[self._images, self._seed], autograph=False
-        )
+        self._images = images = tf.TensorSpec([None, *model.image_shape], tf.float32, "images")
+        self._latents = latents = tf.TensorSpec([None, self.num_latents], tf.float32, "latents")
+        self._seed = seed = tf.TensorSpec([None, 2], tf.int32, "seed")
+        self._num_sweeps = num_sweeps = tf.TensorSpec([None], tf.int32, "num_sweeps")
+        seeds = tf.TensorSpec([None, None, 2], tf.int32, "seeds")
+        self.weights = PackedWeights(_read_by(self._log_weights, [images, seeds], model.variables))
+        # All that reads weights. The signatures share these functions: each network is exported once.
+        self._prior = self._function(self._from_prior, [seed, num_sweeps])
+        self._decoder = self._function(self._decoded, [latents, seed])
+        self._encoder = self._function(self._encoded, [images, seed])
+        self._importance = self._function(self._log_weights, [images, seeds])
+        self._machine = self._function(self._energies, [latents])
 
     def functions(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
         """The signatures by name, with fixed names, dtypes and shapes of their inputs."""
         images, latents, seed = self._images, self._latents, self._seed
-        num_sweeps = tf.TensorSpec([None], tf.int32, "num_sweeps")
         functions = {
-            "sample": (self.sample, [seed, num_sweeps]),
+            "sample": (self.sample, [seed, self._num_sweeps]),
             "decode": (self.decode, [latents, seed]),
             "encode": (self.encode, [images, seed]),
             "reconstruct": (self.reconstruct, [images, seed]),
@@ -107,13 +128,7 @@ class GeneratorSignatures:
 
         def rows(seed, num_sweeps):
             seed_prior, seed_x = random.split(seed, salt="sample")
-            latents = self.model.sample_prior(
-                tf.shape(seed)[0],
-                seed=seed_prior,
-                num_sweeps=tf.clip_by_value(num_sweeps, 1, self.max_sweeps),
-                chains=self.chain_bank,
-            )
-            latents = _concatenated([value for field in latents for value in field])
+            latents = self._prior(seed_prior, num_sweeps)
             return {**self._decoder(latents, seed_x), "latents": latents}
 
         return _with_a_second_row(rows, seed, num_sweeps)
@@ -163,12 +178,35 @@ class GeneratorSignatures:
 
         def rows(latents):
             valid = self._valid_latents(latents)
-            latents = self._structured(_where(valid, latents, 0.0))
-            return _nan_unless(valid, {"energy": self.model.prior.energy(list(latents[0]))})
+            return _nan_unless(valid, {"energy": self._machine(_where(valid, latents, 0.0))})
 
         return _with_a_second_row(rows, latents)
 
     # --- their parts ---
+
+    def _function(self, function, input_signature):
+        """A function of the graph that reads the packed weights."""
+
+        def with_weights(*inputs):
+            with self.weights.scope():
+                return function(*inputs)
+
+        return tf.function(with_weights, input_signature=input_signature, autograph=False)
+
+    def _from_prior(self, seed, num_sweeps):
+        latents = self.model.sample_prior(
+            tf.shape(seed)[0],
+            seed=seed,
+            num_sweeps=tf.clip_by_value(num_sweeps, 1, self.max_sweeps),
+            chains=self.chain_bank,
+        )
+        return _concatenated([value for field in latents for value in field])
+
+    def _energies(self, latents):
+        return self.model.prior.energy(list(self._structured(latents)[0]))
+
+    def _log_weights(self, images, seeds):
+        return self.model.log_weights(images, tf.shape(seeds)[0], seed=seeds)
 
     def _decoded(self, latents, seed):
         decoded = self.model.decoded(self._structured(latents), seed=seed)
@@ -189,7 +227,7 @@ class GeneratorSignatures:
 
         def body(i, largest, total, mean):
             seeds = random.fold_in(seed[tf.newaxis], (few * i + tf.range(few))[:, tf.newaxis])
-            log_weights = self.model.log_weights(images, few, seed=seeds)
+            log_weights = self._importance(images, seeds)
             new = tf.maximum(largest, tf.reduce_max(log_weights, axis=0))
             # The first maximum is -inf: the total that it scales is 0.
             total = tf.math.multiply_no_nan(tf.exp(largest - new), total)
@@ -216,6 +254,13 @@ class GeneratorSignatures:
     def _structured(self, flat):
         groups = zip(tf.split(flat, self._sizes, axis=-1), self._shapes, strict=True)
         return self.model.structured(tf.reshape(v, [-1, *shape]) for v, shape in groups)
+
+
+def _read_by(function, input_signature, variables):
+    """Those of the Keras variables that the function reads."""
+    traced = tf.function(function, input_signature=input_signature, autograph=False)
+    read = {id(v) for v in traced.get_concrete_function().variables}
+    return [v for v in variables if id(v.value) in read]
 
 
 def _with_a_second_row(rows, *inputs):
