@@ -15,6 +15,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tests.export.conftest import MAX_SWEEPS, NUM_SAMPLES, make_dvae
 from tfdvae import export
 from tfdvae.export import layout, saving
+from tfdvae.export.compaction import compact
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,9 +27,31 @@ def test_only_what_the_signatures_read_is_stored(exported):
     expected = sum(int(np.prod(w.shape)) * 4 for w in model.weights if w.dtype == "float32")
     chains = sum(int(np.prod(w.shape)) * 4 for w in model.negative_phase.weights)
     bank = int(np.prod(exported.bank.left.shape))
+    assert set(found.variables) == {"weights", "chain_bank/left"}
     assert bank < found.variable_bytes <= expected - chains + bank
     assert found.variable_bytes < found.file_bytes
     assert found.operations["VarHandleOp"] == len(found.variables)
+
+
+def test_the_graph_is_compact(exported, tmp_path):
+    graph = (exported.directory / "1" / "saved_model.pb").read_bytes()
+    copy = tmp_path / "saved_model.pb"
+    copy.write_bytes(graph)
+    compact(copy)
+    assert copy.read_bytes() == graph
+
+
+def test_a_model_on_replicas_is_exported_as_one_on_a_single_device(strategy, tmp_path):
+    with strategy.scope():
+        model = make_measured()
+    options = {"num_samples": 2, "bank_states": 5, "bank_sweeps": 2}
+    generators = []
+    for name, exported in (("mirrored", model), ("single", make_measured())):
+        export.export_generator(exported, tmp_path / name, **options)
+        generators.append(export.load_generator(tmp_path / name))
+    x = np.ones((3, *model.image_shape), np.float32)
+    got, want = (generator.log_prob(x, seed=0) for generator in generators)
+    np.testing.assert_allclose(got, want, rtol=1e-6)
 
 
 def spoilt(kind):

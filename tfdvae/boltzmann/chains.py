@@ -104,7 +104,7 @@ class _Sampler(keras.layers.Layer):
     def save_own_variables(self, store):
         """Stores the chains of all replicas, `[replicas, ...]`."""
         for variable in self._state:
-            store[variable.name] = np.stack([replica.numpy() for replica in _replicas(variable)])
+            store[variable.name] = np.stack([replica.numpy() for replica in replicas(variable)])
 
     def load_own_variables(self, store):
         """Restores the chains; see the class for another number of replicas.
@@ -127,7 +127,7 @@ class _Sampler(keras.layers.Layer):
                     f"these chains {tuple(variable.shape)}. Build the model with the numbers of chains and "
                     "units that it was saved with."
                 )
-            for i, replica in enumerate(_replicas(variable)):
+            for i, replica in enumerate(replicas(variable)):
                 replica.assign(stored[i % len(stored)])
 
     def get_config(self):
@@ -273,7 +273,7 @@ class TemperedChains(_Sampler):
         return {**super().get_config(), **numbers}
 
 
-def _replicas(variable: keras.Variable) -> tuple[tf.Variable, ...]:
+def replicas(variable: keras.Variable) -> tuple[tf.Variable, ...]:
     """The variables of all replicas of this worker, inside and outside of the strategy's scope."""
     value = variable.value
     strategy = getattr(value, "distribute_strategy", None)

@@ -57,7 +57,7 @@ def export_generator(
         bank = make_chain_bank(model, bank_states, bank_sweeps, seed=seed)
     signatures = GeneratorSignatures(model, num_samples, max_sweeps, bank)
     functions = {name: f.get_concrete_function() for name, f in signatures.functions().items()}
-    # None that no signature reads (optimizer, metrics, training chains); the audit sees to it.
+    # No other variables: neither of the optimizer, nor metrics, nor training chains.
     module = tf.Module(name="generator")
     module.weights, module.chain_bank = signatures.weights.values, bank
 
@@ -99,7 +99,7 @@ def _facts(model, signatures, functions, found):
     return {
         "model": type(model).__name__,
         "config": keras.saving.serialize_keras_object(model)["config"],
-        "step": int(model.step),
+        "step": int(model.step.numpy()),
         "log_partition": {"value": estimate.value, "standard_error": estimate.standard_error},
         "log_prob_samples": signatures.num_samples,
         "max_sweeps": signatures.max_sweeps,

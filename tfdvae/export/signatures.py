@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfdvae import random
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann import GibbsState, gibbs_sweeps
+from tfdvae.boltzmann.chains import replicas
 from tfdvae.models.likelihood import LatentVariableModel
 from tfdvae.models.posteriors import BinaryPosterior
 
@@ -46,16 +47,22 @@ def make_chain_bank(model: LatentVariableModel, num_states: int, num_sweeps: int
 
 
 class PackedWeights:
-    """Values of Keras variables, one after the other in one variable, float32 `[n]`.
+    """A copy of Keras variables, one after the other in one variable, float32 `[n]`.
 
     A graph names each variable in every function that needs it, and once more in the function that needs
     that one; hundreds of small ones would take more bytes of the file than their values.
+
+    Raises:
+      ValueError: if one is not float32.
     """
 
     def __init__(self, variables):
         self._variables = list(variables)
+        for v in self._variables:
+            if v.dtype != "float32":
+                raise ValueError(f"Weights of a generator must be float32. Received: {v.path} of {v.dtype}")
         self._sizes = [math.prod(v.shape) for v in self._variables]
-        values = [tf.reshape(tf.cast(v, tf.float32), [-1]) for v in self._variables]
+        values = [tf.reshape(v, [-1]) for v in self._variables]
         self.values = tf.Variable(tf.concat(values, axis=0), trainable=False, name="weights")
 
     def scope(self):
@@ -65,7 +72,7 @@ class PackedWeights:
 
 
 class GeneratorSignatures:
-    """The signatures of a model, as functions of tensors; all are of one model and share its weights.
+    """The signatures of a model, as functions of tensors, with the weights that it has at the construction.
 
     Shapes: `images` and `probabilities` float32 `[B, height, width, channels]`, images in {0, 1} or 0..255,
     probabilities the means of the pixels (of a conditional decoder: given the samples of the coarser scales);
@@ -260,7 +267,7 @@ def _read_by(function, input_signature, variables):
     """Those of the Keras variables that the function reads."""
     traced = tf.function(function, input_signature=input_signature, autograph=False)
     read = {id(v) for v in traced.get_concrete_function().variables}
-    return [v for v in variables if id(v.value) in read]
+    return [v for v in variables if any(id(replica) in read for replica in replicas(v))]
 
 
 def _with_a_second_row(rows, *inputs):
