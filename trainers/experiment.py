@@ -94,6 +94,8 @@ def model(config, data_dir=None) -> DiscreteVAE:
     """The model, uncompiled; a `DVAE` centred on the training data (on nothing if `data_dir` is `False`)."""
     c, kind = config.data, MODELS[config.model_name]
     arguments = config.model.to_dict()
+    if "base_scale" in arguments:
+        arguments["base_scale"] = arguments["base_scale"] or None
     if kind is DVAE and data_dir is not False:
         arguments["data_mean"] = data.training_mean(c.name, data_dir, c.binarization)
     warmup = int(config.kl_warmup * config.num_steps)

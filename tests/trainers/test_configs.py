@@ -4,6 +4,8 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
 from tests.trainers.experiments import tiny_config
 from tfdvae.models import DVAEPlusPlus
@@ -246,13 +248,45 @@ def test_architectures_of_table_4(name):
     assert isinstance(experiment.optimizer(config), keras.optimizers.Adamax)
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.global_prior=normal",
+        "model.global_prior=none",
+        "smoothing.name=spike_and_exponential",
+        "model.local_prior=bernoulli",
+        "model.local_groups=8",
+        "model.global_units=(128,)",
+        "model.kl_balancing=False",
+        "evaluation.limit=smoothed",
+    ],
+)
+def test_rows_of_the_papers_tables_are_overrides(override):
+    assert override.split("=")[0] in dvaepp.__doc__
+    experiment.check(parsed(dvaepp.get_config("omniglot"), override))
+
+
+@pytest.mark.parametrize(("base_scale", "num_scales"), [(4, 4), (0, 1)])
+def test_both_decoders_are_overrides(base_scale, num_scales):
+    config = parsed(dvaepp_digits.get_config(), f"model.base_scale={base_scale}")
+    assert len(experiment.model(config, data_dir=False).decoder.stages) == num_scales
+
+
+def parsed(config, override):
+    """The config with what a program reads from its command line."""
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_dict("config", config, flag_values=values)
+    values(["program", f"--config.{override}"])
+    return values.config
+
+
 def test_all_architectures_of_the_paper_are_there():
     assert set(dvaepp.ARCHITECTURES) == set(TABLE_4)
     for name, (*_, units, scales) in TABLE_4.items():
         config = dvaepp.get_config(name)
         experiment.check(config)
         assert tuple(config.model.global_units) == units
-        assert config.model.base_scale == (None if scales == 1 else 4)
+        assert config.model.base_scale == (0 if scales == 1 else 4)
     config = dvaepp.get_config("cifar10")
     # A mixture of 10 logistics for 3 channels: 100 parameters a pixel, as in the table.
     assert DiscretizedLogisticPixels(3, config.model.num_components).num_parameters == 100

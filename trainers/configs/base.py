@@ -92,7 +92,7 @@ def dvaepp_model() -> ml_collections.ConfigDict:
     model.p_h = ""
     model.context = ""
     model.decoder = ()
-    model.base_scale = ml_collections.config_dict.placeholder(int)  # None: the unconditional decoder
+    model.base_scale = 0  # height of the coarsest scale; 0 for the unconditional decoder
     model.decoder_input = "32"
     model.kl_balancing = True
     model.training_samples = 1

@@ -7,7 +7,7 @@ Usage: `--config=trainers/configs/dvaepp.py:DATA` with DATA `static_mnist`, `dyn
   `--config.smoothing.name=spike_and_exponential` (RBM of Rolfe), `--config.model.local_prior=bernoulli`;
 - table 5: `--config.model.local_groups=8` (12, 16, 20, 24);
 - table 6: `--config.model.global_units="(128,)"` (`"(64,64)"`, `"(32,32,32,32)"`);
-- table 7: `--config.model.base_scale=4` (conditional) or `=None` (unconditional decoder);
+- table 7: `--config.model.base_scale=4` (conditional) or `=0` (unconditional decoder);
 - table 8: `--config.model.global_prior=none`, `--config.model.kl_balancing=False`.
 
 The appendix evaluates its ablations at the beta of the training: `--config.evaluation.limit=smoothed`. The
