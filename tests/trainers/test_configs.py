@@ -1,5 +1,6 @@
 import itertools
 import pathlib
+import sys
 
 import keras
 import numpy as np
@@ -261,23 +262,30 @@ def test_architectures_of_table_4(name):
         "evaluation.limit=smoothed",
     ],
 )
-def test_rows_of_the_papers_tables_are_overrides(override):
+def test_rows_of_the_papers_tables_are_overrides(override, parsed):
     assert override.split("=")[0] in dvaepp.__doc__
     experiment.check(parsed(dvaepp.get_config("omniglot"), override))
 
 
 @pytest.mark.parametrize(("base_scale", "num_scales"), [(4, 4), (0, 1)])
-def test_both_decoders_are_overrides(base_scale, num_scales):
+def test_both_decoders_are_overrides(base_scale, num_scales, parsed):
     config = parsed(dvaepp_digits.get_config(), f"model.base_scale={base_scale}")
     assert len(experiment.model(config, data_dir=False).decoder.stages) == num_scales
 
 
-def parsed(config, override):
-    """The config with what a program reads from its command line."""
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_dict("config", config, flag_values=values)
-    values(["program", f"--config.{override}"])
-    return values.config
+@pytest.fixture
+def parsed(monkeypatch):
+    """Returns a config with what a program reads from its command line."""
+
+    def parse(config, override):
+        arguments = ["program", f"--config.{override}"]
+        monkeypatch.setattr(sys, "argv", arguments)  # where the library looks for overrides
+        values = flags.FlagValues()
+        config_flags.DEFINE_config_dict("config", config, flag_values=values)
+        values(arguments)
+        return values.config
+
+    return parse
 
 
 def test_all_architectures_of_the_paper_are_there():
