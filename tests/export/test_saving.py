@@ -13,9 +13,11 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tests.export.conftest import MAX_SWEEPS, NUM_SAMPLES, make_dvae
+from tests.models import oracles
 from tfdvae import export
 from tfdvae.export import layout, saving
 from tfdvae.export.compaction import compact
+from tfdvae.models import DVAE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,6 +54,24 @@ def test_a_model_on_replicas_is_exported_as_one_on_a_single_device(strategy, tmp
     x = np.ones((3, *model.image_shape), np.float32)
     got, want = (generator.log_prob(x, seed=0) for generator in generators)
     np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("prior", ["bernoulli", "normal"])
+def test_a_model_without_a_machine(prior, tmp_path):
+    """No bank, no energy, no sweeps that matter; the rest as with one."""
+    model = DVAE(image_shape=(2, 3, 1), latent_units=(4, 3), network=(5,), prior=prior)
+    oracles.randomize(model)
+    export.export_generator(model, tmp_path / "toy", num_samples=2)
+    generator = export.load_generator(tmp_path / "toy")
+    assert set(export.audit(tmp_path / "toy" / "1").variables) == {"weights"}
+    assert "energy" not in generator.specs
+    seeds = export.row_seeds(5, 9)
+    outputs = [generator.predict("sample", seed=seeds, num_sweeps=np.full(9, n)) for n in (1, 7)]
+    for name, values in outputs[0].items():
+        np.testing.assert_array_equal(values, outputs[1][name])
+    np.testing.assert_array_equal(outputs[0]["images"], model.sample(9, seed=tf.constant(seeds)))
+    x = np.ones((9, 2, 3, 1), np.float32)
+    assert np.all(np.isfinite(generator.log_prob(x)))
 
 
 def spoilt(kind):

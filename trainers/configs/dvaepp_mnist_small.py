@@ -11,7 +11,7 @@ from trainers.configs import base
 def get_config():
     """Returns the configuration."""
     config = base.get_config()
-    config.num_steps = 24_000
+    config.num_steps = 36_000
     config.steps_per_epoch = 2_000
     config.data.name = "static_mnist"
     config.data.batch_size = 50
@@ -26,7 +26,7 @@ def get_config():
     config.model.q_h = ""
     config.model.p_h = ""
     config.model.context = "32"
-    config.model.decoder = ("24up", "16up", "6up")
+    config.model.decoder = ("24up", "16up", "8up")
     config.model.base_scale = 4
     config.model.decoder_input = "8"
     config.model.weight_decay = 1e-4
