@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from tests.models import oracles
+from tfdvae import data
 from tfdvae.layers import Smoothing
 from tfdvae.models import DVAE
+from tfdvae.objectives import schedules
 
 SHAPE = (2, 3, 1)
 SPIKE = ("spike_and_exponential", {"beta": 3.0})
@@ -221,3 +223,19 @@ def test_batch_normalization_learns_in_training_alone():
         patterns().reshape(96, -1) @ model.encoders[0].input_layers[0].kernel.numpy(), axis=0
     )
     np.testing.assert_allclose(normalization.moving_mean, want, rtol=1e-4, atol=1e-6)
+
+
+def test_linear_normal_groups_train():
+    """Scales that grow from group to group, without a limit, end this training within 50 steps."""
+    model = DVAE(
+        image_shape=(28, 28, 1),
+        latent_units=(32, 32),
+        network="linear",
+        prior="normal",
+        kl_factor=schedules.linear(0.0, 1.0, 700),
+        data_mean=data.training_mean("digits"),
+    )
+    model.compile(keras.optimizers.Adam(3e-3, epsilon=1e-3), steps_per_execution=20)
+    train = data.load("digits", "train", 100, num_epochs=None)
+    elbo = model.fit(train, steps_per_epoch=100, epochs=2, verbose=0).history["elbo"]
+    assert elbo[-1] > -784 * np.log(2)  # better than a coin for each pixel

@@ -18,6 +18,7 @@ from tfdvae.layers.smoothing import Smoothing
 
 tfd = tfp.distributions
 LIMITS = ("binary", "smoothed")
+LOG_SCALE_LIMIT = 5.0  # of normal latents
 
 
 def _sample_shape(parameters, num_samples, event_ndims):
@@ -130,21 +131,19 @@ class NormalPosterior:
 class NormalFamily:
     """Continuous groups; parameters are means, then logarithms of the scales, along the last axis.
 
+    Log-scales l enter as limit * tanh(l / limit), with the limit `LOG_SCALE_LIMIT`: each group's networks see
+    samples of the groups before, and unlimited scales grow from group to group.
+
     Attributes:
       event_ndims: 1 or 3.
-      log_scale_limit: if given, log-scales l enter as limit * tanh(l / limit). In a hierarchy each group's
-        networks see samples of the groups before, and unlimited scales grow from group to group.
     """
 
     event_ndims: int = 1
-    log_scale_limit: float | None = None
     parameters_per_unit = 2
 
     def _distribution(self, parameters):
         loc, log_scale = tf.split(parameters, 2, axis=-1)
-        if self.log_scale_limit is not None:
-            log_scale = self.log_scale_limit * tf.tanh(log_scale / self.log_scale_limit)
-        return tfd.Normal(loc, tf.exp(log_scale))
+        return tfd.Normal(loc, tf.exp(LOG_SCALE_LIMIT * tf.tanh(log_scale / LOG_SCALE_LIMIT)))
 
     def posterior(self, parameters, *, seed, step=None, limit=None, num_samples=None) -> NormalPosterior:
         """Samples a group."""

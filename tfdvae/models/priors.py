@@ -178,7 +178,7 @@ class DirectedPrior(keras.layers.Layer):
         return values
 
 
-def make_prior(name, latent_units, *, bound, smoothing, sides, network, log_scale_limit=None):
+def make_prior(name, latent_units, *, bound, smoothing, sides, network):
     """The prior of that name, `"rbm"`, `"bernoulli"` or `"normal"`, after checks that its bound is valid.
 
     Args:
@@ -188,7 +188,6 @@ def make_prior(name, latent_units, *, bound, smoothing, sides, network, log_scal
       smoothing: the layer that smooths binary groups.
       sides: of the Boltzmann machine; see `BoltzmannPrior`.
       network: keyword arguments of the `DenseStack`s of a directed prior.
-      log_scale_limit: of the normal prior; see `NormalFamily`.
 
     Raises:
       ValueError: for unknown names, empty sides, and combinations that have no valid bound.
@@ -206,8 +205,7 @@ def make_prior(name, latent_units, *, bound, smoothing, sides, network, log_scal
             f'Only the Boltzmann machine of prior="rbm" has sides. Received: prior={name!r}, sides={sides!r}'
         )
     if name == "normal":
-        family = NormalFamily(log_scale_limit=log_scale_limit)
-        return DirectedPrior(latent_units, family, network, name="prior")
+        return DirectedPrior(latent_units, NormalFamily(), network, name="prior")
     check_smoothing(smoothing, "joint" if name == "rbm" else bound)
     if name == "rbm":
         return BoltzmannPrior(latent_units, BinaryFamily(smoothing), sides, name="prior")

@@ -22,7 +22,6 @@ from tfdvae.models.priors import check_smoothing, make_prior
 
 GLOBAL_PRIORS = ("rbm", "bernoulli", "normal", "none")
 LOCAL_PRIORS = ("normal", "bernoulli", "none")
-LOG_SCALE_LIMIT = 5.0  # of normal latents
 
 
 class Latents(NamedTuple):
@@ -174,7 +173,6 @@ class DVAEPlusPlus(DiscreteVAE):
                 smoothing=self.smoothing,
                 sides=sides,
                 network={**dense, **shared},
-                log_scale_limit=LOG_SCALE_LIMIT,
             )
             if self.prior.rbm is not None:
                 self.negative_phase = PersistentChains(self.prior.rbm, num_chains, num_sweeps, name="chains")
@@ -197,9 +195,7 @@ class DVAEPlusPlus(DiscreteVAE):
         self.local, latents_channels = None, context_channels
         if local_prior != "none":
             family = (
-                NormalFamily(3, LOG_SCALE_LIMIT)
-                if local_prior == "normal"
-                else BinaryFamily(self.smoothing, "marginal", 3)
+                NormalFamily(3) if local_prior == "normal" else BinaryFamily(self.smoothing, "marginal", 3)
             )
             self.local = LocalLatents(
                 family,
