@@ -1,10 +1,12 @@
 """An exported generator in this process."""
 
+import contextlib
 import json
 import os
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from tfdvae.export.generator import Generator, Spec
 from tfdvae.export.layout import ALLOWED_BATCH_SIZES, version_directory
@@ -19,7 +21,8 @@ class LoadedGenerator(Generator):
 
     def __init__(self, directory):
         self.directory = directory
-        loaded = tf.saved_model.load(str(directory))
+        with quiet():
+            loaded = tf.saved_model.load(str(directory))
         self._loaded = loaded  # owns the variables
         self._signatures = loaded.signatures
         card = directory / "model_card.json"
@@ -53,3 +56,17 @@ def load_generator(directory: str | os.PathLike, version: int | None = None) -> 
         return LoadedGenerator(path)
     except (tf.errors.OpError, OSError, json.JSONDecodeError, AttributeError) as error:
         raise ValueError(f"The generator in {path} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+@contextlib.contextmanager
+def quiet():
+    """Leaves out what TensorFlow logs besides warnings and errors, on its own logger and on absl's."""
+    logger = tf.get_logger()
+    level, verbosity = logger.level, logging.get_verbosity()
+    logger.setLevel(max(level, logging.converter.absl_to_standard(logging.WARNING)))
+    logging.set_verbosity(min(verbosity, logging.WARNING))
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logging.set_verbosity(verbosity)

@@ -1,6 +1,5 @@
 """Export of a trained model's generator as a SavedModel that TF Serving can serve."""
 
-import contextlib
 import os
 import pathlib
 
@@ -14,6 +13,7 @@ from tfdvae.export import layout
 from tfdvae.export.audit import audit
 from tfdvae.export.compaction import compact
 from tfdvae.export.layout import ALLOWED_BATCH_SIZES
+from tfdvae.export.loading import quiet
 from tfdvae.export.signatures import DEFAULT, GeneratorSignatures, make_chain_bank
 from tfdvae.models.likelihood import LatentVariableModel
 
@@ -64,7 +64,7 @@ def export_generator(
     def write(path):
         named = {**functions, DEFAULT: functions["sample"]}
         # Its messages are of a temporary place, and of names of inputs that no reader of the file sees.
-        with _quiet():
+        with quiet():
             tf.saved_model.save(module, str(path), signatures=named)
         compact(path / "saved_model.pb")
         found = audit(path)
@@ -77,20 +77,6 @@ def export_generator(
             write_extras(path)
 
     return layout.write_version(directory, write)
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Leaves out what TensorFlow logs besides warnings and errors, on its own logger and on absl's."""
-    logger = tf.get_logger()
-    level, verbosity = logger.level, logging.get_verbosity()
-    logger.setLevel(max(level, logging.converter.absl_to_standard(logging.WARNING)))
-    logging.set_verbosity(min(verbosity, logging.WARNING))
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logging.set_verbosity(verbosity)
 
 
 def _facts(model, signatures, functions, found):
