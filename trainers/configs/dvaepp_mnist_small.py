@@ -1,4 +1,4 @@
-"""A DVAE++ for statically binarized MNIST that trains in an hour on one CPU core.
+"""A DVAE++ for statically binarized MNIST that trains in an hour and a half on one CPU core.
 
 A convolution's time on a CPU goes with the pixels and channels that it reads, so the features of large maps
 are few, and batches have 50 images: at equal work, more updates. The decoder is conditional, unlike the one
