@@ -12,7 +12,7 @@ def nodes_of(directory):
     saved = saved_model_pb2.SavedModel.FromString((directory / "saved_model.pb").read_bytes())
     functions = saved.meta_graphs[0].graph_def.library.function
     (function,) = [f for f in functions if f.signature.name.startswith("__inference_computed")]
-    return [node for node in function.node_def]
+    return list(function.node_def)
 
 
 @pytest.fixture

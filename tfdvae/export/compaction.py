@@ -43,14 +43,21 @@ def _rename(function: function_pb2.FunctionDef, names: dict[str, str]) -> None:
     """Replaces names of nodes wherever a value of them is used."""
 
     def renamed(value):
-        name, colon, rest = value.removeprefix("^").partition(":")
-        return ("^" if value.startswith("^") else "") + names.get(name, name) + colon + rest
+        name = _source(value)
+        return value.replace(name, names.get(name, name), 1)
 
     for node in function.node_def:
         node.input[:] = [renamed(value) for value in node.input]
     for returned in (function.ret, function.control_ret):
         for key, value in list(returned.items()):
             returned[key] = renamed(value)
+
+
+def _drop(function, names):
+    """Drops the nodes of these names."""
+    kept = [node for node in function.node_def if node.name not in names]
+    del function.node_def[:]
+    function.node_def.extend(kept)
 
 
 def _merge_equal_nodes(function):
@@ -68,9 +75,7 @@ def _merge_equal_nodes(function):
         if not names:
             return
         _rename(function, names)
-        kept = [node for node in function.node_def if node.name not in names]
-        del function.node_def[:]
-        function.node_def.extend(kept)
+        _drop(function, names)
 
 
 def _drop_dead_nodes(function):
@@ -82,9 +87,7 @@ def _drop_dead_nodes(function):
         if name in nodes and name not in alive:
             alive.add(name)
             waiting += map(_source, nodes[name].input)
-    kept = [node for node in function.node_def if node.name in alive]
-    del function.node_def[:]
-    function.node_def.extend(kept)
+    _drop(function, nodes.keys() - alive)
 
 
 def _shorten_names(function):
