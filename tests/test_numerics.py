@@ -57,3 +57,10 @@ def test_values_and_gradients_are_finite(dtype):
         assert np.isfinite(value).all()
         assert np.isfinite(tape.gradient(value, logits)).all()
     assert np.isfinite(tape.gradient(values[1], prior)).all()
+
+
+@pytest.mark.parametrize("leading", [(), (5,), (2, 3)])
+def test_repeat_pixels(leading):
+    x = np.random.default_rng(0).normal(size=(*leading, 2, 3, 4))
+    expected = x.repeat(2, axis=-3).repeat(2, axis=-2)
+    np.testing.assert_array_equal(numerics.repeat_pixels(tf.constant(x)), expected)

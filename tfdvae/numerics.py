@@ -1,4 +1,4 @@
-"""Stable primitives in log space. All values are in nats."""
+"""Primitives on tensors: stable formulas in log space (values in nats), and of images."""
 
 import numpy as np
 import tensorflow as tf
@@ -37,3 +37,13 @@ def mean_or_zero(values: tf.Tensor) -> tf.Tensor:
     """The mean over the last axis; 0, not NaN, where a small last batch leaves a replica without examples."""
     count = tf.cast(tf.shape(values)[-1], values.dtype)
     return tf.math.divide_no_nan(tf.reduce_sum(values, axis=-1), count)
+
+
+def repeat_pixels(x: tf.Tensor) -> tf.Tensor:
+    """Each pixel as four: `[..., height, width, channels]` to `[..., 2 height, 2 width, channels]`."""
+    height, width, channels = x.shape[-3:]
+    tiled = tf.tile(tf.reshape(x, [-1, height, 1, width, 1, channels]), [1, 1, 2, 1, 2, 1])
+    images = tf.reshape(tiled, [-1, 2 * height, 2 * width, channels])
+    if x.shape.rank == 4:
+        return images
+    return tf.reshape(images, tf.concat([tf.shape(x)[:-3], images.shape[1:]], axis=0))

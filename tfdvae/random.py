@@ -71,8 +71,10 @@ def split(seed, n: int = 2, *, salt: str = "") -> list[Seed]:
     if salt:
         seed = fold_in(seed, int.from_bytes(hashlib.sha256(salt.encode()).digest()[:4], "little"))
     if are_row_seeds(seed):
-        counters = np.array([[i, _SPLIT_ROWS] for i in range(n)], np.uint32)
-        return tf.unstack(_row_words(seed, counters), axis=-2)
+        counters = np.array([[[i, _SPLIT_ROWS] for i in range(n)]], np.int32)
+        words = _words_of_rows(tf.reshape(seed, [-1, 2]), counters)
+        shape = tf.shape(seed)
+        return [tf.reshape(words[:, i], shape) for i in range(n)]
     return tf.unstack(tf.random.split(as_seed(seed), n, alg="philox"))
 
 
@@ -84,11 +86,14 @@ def fold_in(seed, data) -> Seed:
     if isinstance(data, int | np.integer):
         data = np.array(int(data) & 0xFFFFFFFF, np.uint32).view(np.int32)
     if are_row_seeds(seed):
-        data = tf.convert_to_tensor(tf.cast(data, tf.int32))
+        data = tf.cast(data, tf.int32)
+        shape = tf.shape(seed)
+        if data.shape.rank > 0:
+            shape = tf.concat([tf.broadcast_dynamic_shape(shape[:-1], tf.shape(data)), [2]], axis=0)
+            seed, data = tf.broadcast_to(seed, shape), tf.broadcast_to(data, shape[:-1])
+        data = tf.reshape(data, [-1, 1])
         counters = tf.stack([data, tf.fill(tf.shape(data), _FOLD_ROWS)], axis=-1)
-        return tf.bitcast(
-            threefry_2x32(tf.bitcast(seed, tf.uint32), tf.bitcast(counters, tf.uint32)), tf.int32
-        )
+        return tf.reshape(_words_of_rows(tf.reshape(seed, [-1, 2]), counters), shape)
     # The counter enters the key of the generator, and the first word keeps it apart from `split`.
     key = tf.bitwise.bitwise_xor(as_seed(seed), tf.stack([_FOLD, tf.cast(data, tf.int32)]))
     return bits([2], seed=key)
@@ -163,17 +168,6 @@ def threefry_2x32(keys: tf.Tensor, counters: tf.Tensor) -> tf.Tensor:
     Returns:
       Random words, uint32, the broadcast shape `[..., 2]`.
     """
-    keys, counters = tf.convert_to_tensor(keys), tf.convert_to_tensor(counters)
-    shape = tf.broadcast_dynamic_shape(tf.shape(keys), tf.shape(counters))
-    flat = (tf.reshape(tf.broadcast_to(x, shape), [-1, 2]) for x in (keys, counters))
-    words = tf.reshape(_threefry_2x32_of_rows(*flat), shape)
-    words.set_shape(tf.broadcast_static_shape(keys.shape, counters.shape))
-    return words
-
-
-# A function of the graph: hundreds of operations that an exported model holds once, not once a draw.
-@tf.function(input_signature=[tf.TensorSpec([None, 2], tf.uint32)] * 2, autograph=False)
-def _threefry_2x32_of_rows(keys, counters):
     key0, key1 = tf.unstack(keys, axis=-1)
     schedule = (key0, key1, tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(key0, key1), np.uint32(_PARITY)))
     x0, x1 = tf.unstack(counters, axis=-1)
@@ -191,10 +185,26 @@ def _threefry_2x32_of_rows(keys, counters):
     return tf.stack([x0, x1], axis=-1)
 
 
-def _row_words(seeds, counters) -> tf.Tensor:
-    """Words of every row at the same `counters [n, 2]`, as int32, `[..., n, 2]`."""
-    words = threefry_2x32(tf.bitcast(seeds, tf.uint32)[..., tf.newaxis, :], tf.bitcast(counters, tf.uint32))
-    return tf.bitcast(words, tf.int32)
+# A function of the graph: hundreds of operations that an exported model holds once, not once a draw.
+@tf.function(
+    input_signature=[tf.TensorSpec([None, 2], tf.int32), tf.TensorSpec([None, None, 2], tf.int32)],
+    autograph=False,
+)
+def _words_of_rows(seeds, counters):
+    """Words of seeds `[n, 2]` at the counters `[n or 1, k, 2]`, int32 `[n, k, 2]`."""
+    keys = tf.bitcast(seeds, tf.uint32)[:, tf.newaxis]
+    return tf.bitcast(threefry_2x32(keys, tf.bitcast(counters, tf.uint32)), tf.int32)
+
+
+@tf.function(
+    input_signature=[tf.TensorSpec([None, 2], tf.int32), tf.TensorSpec([], tf.int32)], autograph=False
+)
+def _stream_of_rows(seeds, num_words):
+    """The first words of the streams of seeds `[n, 2]`, uint32 `[n, num_words]`."""
+    blocks = (num_words + 1) // 2
+    counters = tf.stack([tf.range(blocks), tf.fill([blocks], _STREAM)], axis=-1)
+    words = _words_of_rows(seeds, counters[tf.newaxis])
+    return tf.bitcast(tf.reshape(words, [-1, 2 * blocks])[:, :num_words], tf.uint32)
 
 
 def row_bits(seeds: tf.Tensor, num_words) -> tf.Tensor:
@@ -207,8 +217,5 @@ def row_bits(seeds: tf.Tensor, num_words) -> tf.Tensor:
     Returns:
       Random 32-bit words, uint32, shape `[..., num_words]`.
     """
-    blocks = (num_words + 1) // 2
-    counters = tf.stack([tf.range(blocks), tf.fill([blocks], _STREAM)], axis=-1)
-    words = _row_words(seeds, counters)
-    shape = tf.concat([tf.shape(words)[:-2], [2 * blocks]], axis=0)
-    return tf.bitcast(tf.reshape(words, shape)[..., :num_words], tf.uint32)
+    words = _stream_of_rows(tf.reshape(seeds, [-1, 2]), num_words)
+    return tf.reshape(words, tf.concat([tf.shape(seeds)[:-1], [num_words]], axis=0))

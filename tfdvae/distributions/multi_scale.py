@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfdvae import numerics
+
 
 class MultiScaleFactorization:
     """p(x) = p(x_0) prod_i p(x_i | x_<i): from the coarsest pixels to the whole image.
@@ -82,5 +84,5 @@ class MultiScaleFactorization:
         if coarser is None:
             return drawn
         height, width = self.sizes[scale]
-        spread = tf.repeat(tf.repeat(coarser, 2, axis=-3), 2, axis=-2)[..., :height, :width, :]
+        spread = numerics.repeat_pixels(coarser)[..., :height, :width, :]
         return tf.where(self.new_pixels(scale)[..., np.newaxis], drawn, spread)

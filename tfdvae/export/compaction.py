@@ -3,30 +3,48 @@
 import itertools
 import os
 import pathlib
+import string
 
 from tensorflow.core.framework import function_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 # Operations that the functions have many equal ones of: constants, and what is made of shapes and weights.
 _MERGED = {"Const", "Shape", "StridedSlice", "Pack", "ConcatV2", "Prod", "Reshape", "Cast", "ExpandDims"}
-_UNUSED_ATTRIBUTES = ("_output_shapes", "_class")  # inferred shapes, and hints of placement
+# Inferred shapes, hints of placement, and of calls what a server has in its own configuration.
+_UNUSED_ATTRIBUTES = (
+    "_output_shapes",
+    "_class",
+    "config_proto",
+    "_collective_manager_ids",
+    "_read_only_resource_inputs",
+)
 
 
 def compact(path: str | os.PathLike) -> None:
     """Rewrites a `saved_model.pb`: what its functions compute stays the same, bit for bit.
 
     Of each function, nodes that neither an output nor an effect depends on go, equal ones of some pure
-    operations become one, inferred shapes are dropped and names shortened. A resource that is known by the
+    operations become one, names are shortened, and attributes dropped that have the default value, are
+    inferred or are hints. A resource that is known by the
     name of its node alone (a hash table, say) must not be in a function. The fingerprint of the SavedModel,
     which loaders do not need, is of another graph then, and goes.
     """
     path = pathlib.Path(path)
     saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
-    for function in saved.meta_graphs[0].graph_def.library.function:
+    (meta_graph,) = saved.meta_graphs
+    defaults = {
+        (op.name, attr.name): attr.default_value
+        for op in meta_graph.meta_info_def.stripped_op_list.op
+        for attr in op.attr
+        if attr.HasField("default_value")
+    }
+    for function in meta_graph.graph_def.library.function:
         for node in function.node_def:
             node.ClearField("experimental_debug_info")
-            for name in _UNUSED_ATTRIBUTES:
-                node.attr.pop(name, None)
+            for name, value in list(node.attr.items()):
+                if name in _UNUSED_ATTRIBUTES or defaults.get((node.op, name)) == value:
+                    del node.attr[name]
+        _bypass_identities(function)
         _merge_equal_nodes(function)
         _drop_dead_nodes(function)
         _shorten_names(function)
@@ -58,6 +76,31 @@ def _drop(function, names):
     kept = [node for node in function.node_def if node.name not in names]
     del function.node_def[:]
     function.node_def.extend(kept)
+
+
+def _bypass_identities(function):
+    """Uses what goes into an identity instead of it, unless it orders effects or returns an argument."""
+    nodes = {node.name for node in function.node_def}
+    ordering = {_source(value) for node in function.node_def for value in node.input if value.startswith("^")}
+    ordering.update(function.control_ret.values())
+    origins = {
+        f"{node.name}:output:0": node.input[0]
+        for node in function.node_def
+        if node.op == "Identity"
+        and node.name not in ordering
+        and len(node.input) == 1
+        and _source(node.input[0]) in nodes
+    }
+
+    def origin(value):
+        while value in origins:
+            value = origins[value]
+        return value
+
+    for node in function.node_def:
+        node.input[:] = [origin(value) for value in node.input]
+    for key, value in list(function.ret.items()):
+        function.ret[key] = origin(value)
 
 
 def _merge_equal_nodes(function):
@@ -92,8 +135,16 @@ def _drop_dead_nodes(function):
 
 def _shorten_names(function):
     arguments = {argument.name for argument in function.signature.input_arg}
-    free = (name for i in itertools.count() if (name := f"n{i}") not in arguments)
+    free = (name for name in _short_names() if name not in arguments)
     names = {node.name: next(free) for node in function.node_def}
     _rename(function, names)
     for node in function.node_def:
         node.name = names[node.name]
+
+
+def _short_names():
+    """a, b, ..., z, aa, ab, ...; digits too after the first letter."""
+    letters = string.ascii_lowercase
+    for length in itertools.count():
+        for name in itertools.product(letters, *[letters + string.digits] * length):
+            yield "".join(name)

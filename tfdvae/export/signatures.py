@@ -61,14 +61,22 @@ class PackedWeights:
         for v in self._variables:
             if v.dtype != "float32":
                 raise ValueError(f"Weights of a generator must be float32. Received: {v.path} of {v.dtype}")
-        self._sizes = [math.prod(v.shape) for v in self._variables]
+        self._shapes = [tuple(v.shape) for v in self._variables]
         values = [tf.reshape(v, [-1]) for v in self._variables]
         self.values = tf.Variable(tf.concat(values, axis=0), trainable=False, name="weights")
+        spec = tf.TensorSpec(self.values.shape, self.values.dtype)
+        self._unpacked = tf.function(self._unpacked, input_signature=[spec], autograph=False)
+
+    def _unpacked(self, values):
+        parts = tf.split(values, [math.prod(shape) for shape in self._shapes])
+        return [
+            part if len(shape) == 1 else tf.reshape(part, shape)
+            for part, shape in zip(parts, self._shapes, strict=True)
+        ]
 
     def scope(self):
         """A context in which Keras reads the values from here."""
-        parts = zip(self._variables, tf.split(self.values, self._sizes), strict=True)
-        return keras.StatelessScope([(v, tf.reshape(part, v.shape)) for v, part in parts])
+        return keras.StatelessScope(list(zip(self._variables, self._unpacked(self.values), strict=True)))
 
 
 class GeneratorSignatures:

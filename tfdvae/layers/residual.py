@@ -1,12 +1,14 @@
 """Residual blocks with squeeze-and-excitation, and stacks of them (Vahdat et al. (2018), appendix G)."""
 
+import functools
+import operator
 import re
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from tfdvae import random
+from tfdvae import numerics, random
 
 _BLOCK = re.compile(r"(\d+)(down|up)?")
 
@@ -44,6 +46,16 @@ def apply_to_images(layer, x, **kwargs):
     shape = tf.shape(x)
     y = layer(tf.reshape(x, [-1, *x.shape[-3:]]), **kwargs)
     return tf.reshape(y, tf.concat([shape[:-3], y.shape[1:]], axis=0))
+
+
+def _sum(terms):
+    """Python's `sum` would add them to 0, a pass over the features more."""
+    return functools.reduce(operator.add, terms)
+
+
+def _flattened(x):
+    """Images with one leading dimension."""
+    return x if x.shape.rank == 4 else tf.reshape(x, [-1, *x.shape[-3:]])
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
@@ -151,19 +163,22 @@ class SEResidualBlock(keras.layers.Layer):
                 f"`{self.name}` takes {len(self.input_filters)} inputs of {self.input_filters} channels. "
                 f"Received: {len(inputs)} inputs"
             )
-        size = self.output_size or [2 * n for n in inputs[0].shape[-3:-1]]
         pairs = list(zip(self.first, self.skips, inputs, strict=True))
-        y = sum(apply_to_images(first, x) for first, _, x in pairs)
+        y = _sum(apply_to_images(first, x) for first, _, x in pairs)
+        skip = _sum(apply_to_images(skip, x) for _, skip, x in pairs)
+        leading = tf.shape(y)[:-3]
+        y, skip = _flattened(y), _flattened(skip)
         if self.resize == "up":
-            y = y[..., : size[0], : size[1], :]
-            # A 1x1 convolution commutes with repeating pixels: it comes first, on fewer of them.
-            skip = sum(apply_to_images(skip, x) for _, skip, x in pairs)
-            skip = tf.repeat(tf.repeat(skip, 2, axis=-3), 2, axis=-2)[..., : size[0], : size[1], :]
-        else:
-            skip = sum(apply_to_images(skip, x) for _, skip, x in pairs)
-        y = apply_to_images(self.second, keras.activations.elu(y))
-        scale = self.excite(self.squeeze(tf.reduce_mean(y, axis=[-3, -2])))
-        return self.activation(skip + scale[..., tf.newaxis, tf.newaxis, :] * y)
+            # A 1x1 convolution commutes with repeating pixels: it came first, on fewer of them.
+            y, skip = self._cropped(y), self._cropped(numerics.repeat_pixels(skip))
+        y = self.second(keras.activations.elu(y))
+        scale = self.excite(self.squeeze(tf.reduce_mean(y, axis=[1, 2])))
+        y = self.activation(skip + tf.reshape(scale, [-1, 1, 1, self.filters]) * y)
+        return y if leading.shape[0] == 1 else tf.reshape(y, tf.concat([leading, y.shape[1:]], axis=0))
+
+    def _cropped(self, x):
+        height, width = self.output_size or x.shape[1:3]
+        return x if x.shape[1:3] == (height, width) else x[:, :height, :width]
 
     def get_config(self):
         """Returns the configuration."""

@@ -11,7 +11,7 @@ from trainers.configs import base
 def get_config():
     """Returns the configuration."""
     config = base.get_config()
-    config.num_steps = 36_000
+    config.num_steps = 45_000
     config.steps_per_epoch = 2_000
     config.data.name = "static_mnist"
     config.data.batch_size = 50
@@ -33,8 +33,8 @@ def get_config():
     config.optimizer.name = "adamax"
     config.optimizer.learning_rate = 3e-3
     config.optimizer.epsilon = 1e-7
-    config.optimizer.boundaries = (0.6, 0.8, 0.92)
-    config.optimizer.factors = (1.0, 0.3, 0.1, 0.03)
+    config.optimizer.boundaries = (0.48, 0.64, 0.736, 0.8, 0.9, 0.96)
+    config.optimizer.factors = (1.0, 0.3, 0.1, 0.03, 0.3, 0.1, 0.03)
     config.optimizer.global_clipnorm = 100.0
-    config.kl_warmup = 0.2
+    config.kl_warmup = 0.16
     return config
