@@ -18,9 +18,9 @@ from trainers import evaluate
 CONFIDENT = 0.8
 
 
-def labelled(split):
-    """All images of a split as rows, and their labels."""
-    batches = data.load("digits", split, 250, with_labels=True, shuffle=False)
+def labelled(split, name="digits", data_dir=None):
+    """All images of a split as rows, binarized at half intensity, and their labels."""
+    batches = data.load(name, split, 250, data_dir, "threshold", with_labels=True, shuffle=False)
     images, labels = zip(*batches.as_numpy_iterator(), strict=True)
     images = np.concatenate(images)
     return images.reshape(len(images), -1), np.concatenate(labels)

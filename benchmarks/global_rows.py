@@ -1,11 +1,12 @@
 """Do images with the same global latents share a class? As figure 4 of DVAE++, measured by a classifier.
 
     python -m benchmarks.global_rows --workdir=runs/digits [--workdir=...]
+    python -m benchmarks.global_rows --workdir=runs/mnist --labels=dynamic_mnist --data_dir=DIRECTORY
 
-For each workdir, trained on the digits: rows of five pictures (means of the pixels, as in
-`samples_by_global.png`) from one sample of the global latents each; the share of pairs within a row that a
-classifier puts into one class, and the share of rows in which at least four of five agree, beside the same of
-rows drawn freely from the model.
+For each workdir: rows of five pictures (means of the pixels, as in `samples_by_global.png`) from one sample
+of the global latents each; the share of pairs within a row that a classifier puts into one class, and the
+share of rows in which at least four of five agree, beside the same of rows drawn freely from the model. The
+classifier is a logistic regression, trained on at most 20,000 labelled images.
 """
 
 import argparse
@@ -30,12 +31,16 @@ def agreement(classes):
 def main():
     """Prints a row for each workdir."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workdir", action="append", required=True, help="of a training run on the digits")
+    parser.add_argument("--workdir", action="append", required=True, help="of a training run")
+    parser.add_argument("--labels", default="digits", help="data set from which the classifier learns")
+    parser.add_argument("--data_dir", help="directory of the publishers' files")
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    classifier = LogisticRegression(max_iter=3000).fit(*labelled("train"))
-    print(f"accuracy on test images: {classifier.score(*labelled('test')):.3f}")
+    train, labels = labelled("train", arguments.labels, arguments.data_dir)
+    classifier = LogisticRegression(max_iter=3000).fit(train[:20_000], labels[:20_000])
+    test = labelled("test", arguments.labels, arguments.data_dir)
+    print(f"accuracy on test images: {classifier.score(*test):.3f}")
     print("                              pairs of one class   rows with 4 of 5")
     for workdir in arguments.workdir:
         _, model = evaluate.load_model(workdir)
