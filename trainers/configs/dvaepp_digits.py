@@ -10,8 +10,8 @@ from trainers.configs import base
 def get_config():
     """Returns the configuration."""
     config = base.get_config()
-    config.num_steps = 4_000
-    config.steps_per_epoch = 400
+    config.num_steps = 3_200
+    config.steps_per_epoch = 320
     config.data.name = "digits"
     config.data.batch_size = 50
     config.model_name = "DVAEPlusPlus"
