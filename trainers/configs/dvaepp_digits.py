@@ -1,7 +1,7 @@
 """The embedded data set in some minutes: a small DVAE++ with a conditional decoder.
 
 16 binary global latents, and two groups of four local ones at each of 4x4 places. Only after some thousand
-updates do the global ones tell the classes apart: so batches have 50 images, and large maps few features.
+updates do the global ones tell the classes apart: so batches have 40 images, and large maps few features.
 """
 
 from trainers.configs import base
@@ -10,10 +10,10 @@ from trainers.configs import base
 def get_config():
     """Returns the configuration."""
     config = base.get_config()
-    config.num_steps = 3_200
-    config.steps_per_epoch = 320
+    config.num_steps = 4_000
+    config.steps_per_epoch = 400
     config.data.name = "digits"
-    config.data.batch_size = 50
+    config.data.batch_size = 40
     config.model_name = "DVAEPlusPlus"
     config.model = base.dvaepp_model()
     config.model.global_units = (8, 8)
