@@ -34,6 +34,7 @@ def get_config():
     config.optimizer.epsilon = 1e-7
     config.optimizer.global_clipnorm = 100.0
     config.kl_warmup = 0.3
+    config.evaluation.num_samples = 500
     config.evaluation.log_partition_temperatures = 2_000
     config.evaluation.image_epochs = 5
     return config
