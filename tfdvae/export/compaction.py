@@ -10,7 +10,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 # Operations that the functions have many equal ones of: constants, and what is made of shapes and weights.
 _MERGED = {"Const", "Shape", "StridedSlice", "Pack", "ConcatV2", "Prod", "Reshape", "Cast", "ExpandDims"}
-# Inferred shapes, hints of placement, and of calls what a server has in its own configuration.
+# Inferred shapes, hints of placement and of order, and what a server configures itself.
 _UNUSED_ATTRIBUTES = (
     "_output_shapes",
     "_class",
@@ -24,10 +24,10 @@ def compact(path: str | os.PathLike) -> None:
     """Rewrites a `saved_model.pb`: what its functions compute stays the same, bit for bit.
 
     Of each function, nodes that neither an output nor an effect depends on go, equal ones of some pure
-    operations become one, names are shortened, and attributes dropped that have the default value, are
-    inferred or are hints. A resource that is known by the
-    name of its node alone (a hash table, say) must not be in a function. The fingerprint of the SavedModel,
-    which loaders do not need, is of another graph then, and goes.
+    operations become one, identities are bypassed, names shortened, and attributes dropped that have the
+    default value, are inferred or are hints. A resource that is known by the name of its node alone (a hash
+    table, say) must not be in a function. The fingerprint of the SavedModel, which loaders do not need, is of
+    another graph then, and goes.
     """
     path = pathlib.Path(path)
     saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
