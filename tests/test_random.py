@@ -56,6 +56,15 @@ def test_a_longer_row_starts_as_a_shorter_one():
     np.testing.assert_array_equal(random.row_bits(seeds, 10)[:, :5], random.row_bits(seeds, 5))
 
 
+@pytest.mark.parametrize(("batch", "num_words"), [(3, 0), (0, 5), (0, 0)])
+def test_rows_without_words_and_words_without_rows(batch, num_words):
+    seeds = tf.zeros([batch, 2], tf.int32)
+    assert random.row_bits(seeds, num_words).shape == [batch, num_words]
+    assert random.uniform([batch, num_words], seed=seeds).shape == [batch, num_words]
+    assert [s.shape for s in random.split(seeds, 3)] == [[batch, 2]] * 3
+    assert random.fold_in(seeds, -1).shape == [batch, 2]
+
+
 def test_row_bits_of_unknown_batch_size():
     function = tf.function(
         lambda seeds: random.row_bits(seeds, 6), input_signature=[tf.TensorSpec([None, 2], tf.int32)]

@@ -40,7 +40,10 @@ def mean_or_zero(values: tf.Tensor) -> tf.Tensor:
 
 
 def repeat_pixels(x: tf.Tensor) -> tf.Tensor:
-    """Each pixel as four: `[..., height, width, channels]` to `[..., 2 height, 2 width, channels]`."""
+    """Each pixel as four: `[..., height, width, channels]` to `[..., 2 height, 2 width, channels]`.
+
+    These three are known statically.
+    """
     height, width, channels = x.shape[-3:]
     tiled = tf.tile(tf.reshape(x, [-1, height, 1, width, 1, channels]), [1, 1, 2, 1, 2, 1])
     images = tf.reshape(tiled, [-1, 2 * height, 2 * width, channels])

@@ -204,7 +204,7 @@ def _stream_of_rows(seeds, num_words):
     blocks = (num_words + 1) // 2
     counters = tf.stack([tf.range(blocks), tf.fill([blocks], _STREAM)], axis=-1)
     words = _words_of_rows(seeds, counters[tf.newaxis])
-    return tf.bitcast(tf.reshape(words, [-1, 2 * blocks])[:, :num_words], tf.uint32)
+    return tf.bitcast(tf.reshape(words, [tf.shape(seeds)[0], 2 * blocks])[:, :num_words], tf.uint32)
 
 
 def row_bits(seeds: tf.Tensor, num_words) -> tf.Tensor:

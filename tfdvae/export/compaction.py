@@ -10,40 +10,26 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 # Operations that the functions have many equal ones of: constants, and what is made of shapes and weights.
 _MERGED = {"Const", "Shape", "StridedSlice", "Pack", "ConcatV2", "Prod", "Reshape", "Cast", "ExpandDims"}
-# Inferred shapes, hints of placement and of order, and what a server configures itself.
-_UNUSED_ATTRIBUTES = (
-    "_output_shapes",
-    "_class",
-    "config_proto",
-    "_collective_manager_ids",
-    "_read_only_resource_inputs",
-)
+# Inferred shapes, and hints for placing operations, for collectives and for automatic control dependencies.
+_UNUSED_ATTRIBUTES = ("_output_shapes", "_class", "_collective_manager_ids", "_read_only_resource_inputs")
 
 
 def compact(path: str | os.PathLike) -> None:
     """Rewrites a `saved_model.pb`: what its functions compute stays the same, bit for bit.
 
     Of each function, nodes that neither an output nor an effect depends on go, equal ones of some pure
-    operations become one, identities are bypassed, names shortened, and attributes dropped that have the
-    default value, are inferred or are hints. A resource that is known by the name of its node alone (a hash
-    table, say) must not be in a function. The fingerprint of the SavedModel, which loaders do not need, is of
-    another graph then, and goes.
+    operations become one, identities are bypassed, names shortened, and attributes dropped that are inferred
+    or hints. A resource that is known by the name of its node alone (a hash table, say) must not be in a
+    function. The fingerprint of the SavedModel, which loaders do not need, is then of another graph and goes.
     """
     path = pathlib.Path(path)
     saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
-    (meta_graph,) = saved.meta_graphs
-    defaults = {
-        (op.name, attr.name): attr.default_value
-        for op in meta_graph.meta_info_def.stripped_op_list.op
-        for attr in op.attr
-        if attr.HasField("default_value")
-    }
-    for function in meta_graph.graph_def.library.function:
+    for function in saved.meta_graphs[0].graph_def.library.function:
         for node in function.node_def:
             node.ClearField("experimental_debug_info")
-            for name, value in list(node.attr.items()):
-                if name in _UNUSED_ATTRIBUTES or defaults.get((node.op, name)) == value:
-                    del node.attr[name]
+            for name in _UNUSED_ATTRIBUTES:
+                node.attr.pop(name, None)
+        _drop_dead_nodes(function)
         _bypass_identities(function)
         _merge_equal_nodes(function)
         _drop_dead_nodes(function)
@@ -79,7 +65,11 @@ def _drop(function, names):
 
 
 def _bypass_identities(function):
-    """Uses what goes into an identity instead of it, unless it orders effects or returns an argument."""
+    """Uses what goes into an identity instead of it.
+
+    Those stay that have or are a control input, a device or a hint, and those of a function's argument, which
+    cannot be returned without a node.
+    """
     nodes = {node.name for node in function.node_def}
     ordering = {_source(value) for node in function.node_def for value in node.input if value.startswith("^")}
     ordering.update(function.control_ret.values())
@@ -89,6 +79,8 @@ def _bypass_identities(function):
         if node.op == "Identity"
         and node.name not in ordering
         and len(node.input) == 1
+        and not node.device
+        and node.attr.keys() == {"T"}
         and _source(node.input[0]) in nodes
     }
 

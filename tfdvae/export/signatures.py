@@ -64,10 +64,11 @@ class PackedWeights:
         self._shapes = [tuple(v.shape) for v in self._variables]
         values = [tf.reshape(v, [-1]) for v in self._variables]
         self.values = tf.Variable(tf.concat(values, axis=0), trainable=False, name="weights")
+        # A function of the graph: exported once, and not in each function that reads weights.
         spec = tf.TensorSpec(self.values.shape, self.values.dtype)
-        self._unpacked = tf.function(self._unpacked, input_signature=[spec], autograph=False)
+        self._unpacked = tf.function(self._unpack, input_signature=[spec], autograph=False)
 
-    def _unpacked(self, values):
+    def _unpack(self, values):
         parts = tf.split(values, [math.prod(shape) for shape in self._shapes])
         return [
             part if len(shape) == 1 else tf.reshape(part, shape)

@@ -166,7 +166,7 @@ class SEResidualBlock(keras.layers.Layer):
         pairs = list(zip(self.first, self.skips, inputs, strict=True))
         y = _sum(apply_to_images(first, x) for first, _, x in pairs)
         skip = _sum(apply_to_images(skip, x) for _, skip, x in pairs)
-        leading = tf.shape(y)[:-3]
+        leading = None if y.shape.rank == 4 else tf.shape(y)[:-3]
         y, skip = _flattened(y), _flattened(skip)
         if self.resize == "up":
             # A 1x1 convolution commutes with repeating pixels: it came first, on fewer of them.
@@ -174,7 +174,7 @@ class SEResidualBlock(keras.layers.Layer):
         y = self.second(keras.activations.elu(y))
         scale = self.excite(self.squeeze(tf.reduce_mean(y, axis=[1, 2])))
         y = self.activation(skip + tf.reshape(scale, [-1, 1, 1, self.filters]) * y)
-        return y if leading.shape[0] == 1 else tf.reshape(y, tf.concat([leading, y.shape[1:]], axis=0))
+        return y if leading is None else tf.reshape(y, tf.concat([leading, y.shape[1:]], axis=0))
 
     def _cropped(self, x):
         height, width = self.output_size or x.shape[1:3]
