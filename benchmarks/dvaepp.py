@@ -248,6 +248,10 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--in-this-process", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.steps < 2:
+        parser.error(
+            f"--steps must be at least 2: a profile is that of a loop of steps. Received: {arguments.steps}"
+        )
     if arguments.in_this_process:
         run(arguments.config[0], arguments.steps, arguments.repeats)
         return
