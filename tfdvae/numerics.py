@@ -39,14 +39,24 @@ def mean_or_zero(values: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(tf.reduce_sum(values, axis=-1), count)
 
 
-def repeat_pixels(x: tf.Tensor) -> tf.Tensor:
-    """Each pixel as four: `[..., height, width, channels]` to `[..., 2 height, 2 width, channels]`.
+def flat_images(x: tf.Tensor):
+    """Images `[..., height, width, channels]` with one leading dimension, and a function that restores them.
 
-    These three are known statically.
+    The function takes images with that one dimension, of any size, and gives them the leading ones of `x`.
+    Height, width and channels are known statically.
     """
-    height, width, channels = x.shape[-3:]
-    tiled = tf.tile(tf.reshape(x, [-1, height, 1, width, 1, channels]), [1, 1, 2, 1, 2, 1])
-    images = tf.reshape(tiled, [-1, 2 * height, 2 * width, channels])
     if x.shape.rank == 4:
-        return images
-    return tf.reshape(images, tf.concat([tf.shape(x)[:-3], images.shape[1:]], axis=0))
+        return x, lambda images: images
+
+    def restored(images):
+        return tf.reshape(images, tf.concat([tf.shape(x)[:-3], images.shape[1:]], axis=0))
+
+    return tf.reshape(x, [-1, *x.shape[-3:]]), restored
+
+
+def repeat_pixels(x: tf.Tensor) -> tf.Tensor:
+    """Each pixel as four: `[..., height, width, channels]` to `[..., 2 height, 2 width, channels]`."""
+    images, restored = flat_images(x)
+    height, width, channels = images.shape[1:]
+    tiled = tf.tile(tf.reshape(images, [-1, height, 1, width, 1, channels]), [1, 1, 2, 1, 2, 1])
+    return restored(tf.reshape(tiled, [-1, 2 * height, 2 * width, channels]))

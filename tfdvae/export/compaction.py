@@ -43,18 +43,23 @@ def _source(value: str) -> str:
     return value.removeprefix("^").partition(":")[0]
 
 
-def _rename(function: function_pb2.FunctionDef, names: dict[str, str]) -> None:
+def _replace(function: function_pb2.FunctionDef, replaced) -> None:
+    """Replaces every value that is used by `replaced` of it."""
+    for node in function.node_def:
+        node.input[:] = [replaced(value) for value in node.input]
+    for returned in (function.ret, function.control_ret):
+        for key, value in list(returned.items()):
+            returned[key] = replaced(value)
+
+
+def _rename(function, names: dict[str, str]):
     """Replaces names of nodes wherever a value of them is used."""
 
     def renamed(value):
         name = _source(value)
         return value.replace(name, names.get(name, name), 1)
 
-    for node in function.node_def:
-        node.input[:] = [renamed(value) for value in node.input]
-    for returned in (function.ret, function.control_ret):
-        for key, value in list(returned.items()):
-            returned[key] = renamed(value)
+    _replace(function, renamed)
 
 
 def _drop(function, names):
@@ -89,10 +94,7 @@ def _bypass_identities(function):
             value = origins[value]
         return value
 
-    for node in function.node_def:
-        node.input[:] = [origin(value) for value in node.input]
-    for key, value in list(function.ret.items()):
-        function.ret[key] = origin(value)
+    _replace(function, origin)
 
 
 def _merge_equal_nodes(function):

@@ -41,21 +41,13 @@ def parse_blocks(text: str) -> list[tuple[int, str | None]]:
 
 def apply_to_images(layer, x, **kwargs):
     """Applies a layer of images to `[..., height, width, channels]`."""
-    if x.shape.rank == 4:
-        return layer(x, **kwargs)
-    shape = tf.shape(x)
-    y = layer(tf.reshape(x, [-1, *x.shape[-3:]]), **kwargs)
-    return tf.reshape(y, tf.concat([shape[:-3], y.shape[1:]], axis=0))
+    images, restored = numerics.flat_images(x)
+    return restored(layer(images, **kwargs))
 
 
 def _sum(terms):
     """Python's `sum` would add them to 0, a pass over the features more."""
     return functools.reduce(operator.add, terms)
-
-
-def _flattened(x):
-    """Images with one leading dimension."""
-    return x if x.shape.rank == 4 else tf.reshape(x, [-1, *x.shape[-3:]])
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
@@ -166,15 +158,14 @@ class SEResidualBlock(keras.layers.Layer):
         pairs = list(zip(self.first, self.skips, inputs, strict=True))
         y = _sum(apply_to_images(first, x) for first, _, x in pairs)
         skip = _sum(apply_to_images(skip, x) for _, skip, x in pairs)
-        leading = None if y.shape.rank == 4 else tf.shape(y)[:-3]
-        y, skip = _flattened(y), _flattened(skip)
+        y, restored = numerics.flat_images(y)
+        skip, _ = numerics.flat_images(skip)
         if self.resize == "up":
             # A 1x1 convolution commutes with repeating pixels: it came first, on fewer of them.
             y, skip = self._cropped(y), self._cropped(numerics.repeat_pixels(skip))
         y = self.second(keras.activations.elu(y))
         scale = self.excite(self.squeeze(tf.reduce_mean(y, axis=[1, 2])))
-        y = self.activation(skip + tf.reshape(scale, [-1, 1, 1, self.filters]) * y)
-        return y if leading is None else tf.reshape(y, tf.concat([leading, y.shape[1:]], axis=0))
+        return restored(self.activation(skip + tf.reshape(scale, [-1, 1, 1, self.filters]) * y))
 
     def _cropped(self, x):
         height, width = self.output_size or x.shape[1:3]
