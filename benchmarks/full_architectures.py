@@ -2,7 +2,8 @@
 
     python -m benchmarks.full_architectures [--images=4] [--data=caltech101_silhouettes ...]
 
-Each architecture runs in a process of its own on images of noise; the memory is the peak of that process.
+Each architecture runs in a process of its own on images of noise; the memory is the peak of that process, and
+more than 20 GB an error.
 """
 
 import argparse
@@ -10,6 +11,8 @@ import resource
 import subprocess
 import sys
 import time
+
+LIMIT_GB = 20
 
 
 def run(name, num_images):
@@ -44,6 +47,8 @@ def run(name, num_images):
         f"{peak:8.1f}",
         flush=True,
     )
+    if peak > LIMIT_GB:
+        raise MemoryError(f"{name}: {peak:.1f} GB, more than {LIMIT_GB}")
 
 
 def main():

@@ -12,7 +12,7 @@ _NOT_FINITE = "The loss is not finite"
 
 
 class TrainingDiverged(ValueError):
-    """The loss of a step is NaN or infinite; that step has changed no weight."""
+    """The loss of a step or its gradient is NaN or infinite; that step has changed no trainable weight."""
 
 
 def _diverged(step, terms) -> TrainingDiverged:
@@ -65,7 +65,7 @@ class OwnObjective:
             return tf.identity(x)
 
     def _assert_finite(self, **terms):
-        """Fails, naming step and terms, where a term of the loss is not finite; in a graph, an operation."""
+        """Fails, naming step and terms, where a term is not finite; in a graph, an operation."""
         finite = tf.reduce_all(tf.math.is_finite(tf.stack(list(terms.values()))))
         if not tf.executing_eagerly():
             words = [word for name, value in terms.items() for word in (name, value)]

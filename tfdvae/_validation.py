@@ -14,6 +14,17 @@ def positive_integer(name: str, value) -> int:
     return int(value)
 
 
+def not_negative(name: str, value) -> float:
+    """Returns `value` as a float.
+
+    Raises:
+      ValueError: if it is negative, NaN or infinite.
+    """
+    if not 0 <= value < np.inf:
+        raise ValueError(f"`{name}` must be finite and not negative. Received: {name}={value!r}")
+    return float(value)
+
+
 def finite(name: str, values: np.ndarray) -> None:
     """Checks that no value is NaN or infinite.
 

@@ -113,12 +113,13 @@ def define_flags(values: flags.FlagValues) -> None:
         lower_bound=1,
         flag_values=values,
     )
+    flags.DEFINE_integer("verbose", 1, "0: the figures alone, 1: a progress bar too.", flag_values=values)
 
 
 def main(values: flags.FlagValues) -> None:
     """Evaluates as the flags say."""
     config, model = load_model(values.workdir)
-    evaluate(config, model, values.workdir, values.data_dir, num_samples=values.num_samples)
+    evaluate(config, model, values.workdir, values.data_dir, values.verbose, values.num_samples)
 
 
 if __name__ == "__main__":

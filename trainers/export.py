@@ -55,9 +55,9 @@ def export_workdir(workdir, out, **options) -> pathlib.Path:
         pictures.save_grid(path / "samples.png", generator.sample(64), columns=8, vmax=model.max_pixel)
 
     version = export.export_generator(model, out, card=card, write_extras=write_picture, **options)
-    names = sorted(path.name for path in out.resolve().parent.iterdir() if layout.versions(path))
-    text = layout.models_config(names)
-    write_atomically(out.resolve().parent / "models.config", lambda name: pathlib.Path(name).write_text(text))
+    parent = out.resolve().parent
+    text = layout.models_config(layout.generators(parent))
+    write_atomically(parent / "models.config", lambda name: pathlib.Path(name).write_text(text))
     return version
 
 

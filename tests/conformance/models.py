@@ -131,6 +131,14 @@ UNKNOWN_BLOCK = (
     {"down1": "4sideways"},
     "Residual blocks are written as numbers of filters, .* Received: '4sideways' in '4sideways'",
 )
+NEGATIVE_DECAY = (
+    {"weight_decay": -0.1},
+    r"`weight_decay` must be finite and not negative\. Received: weight_decay=-0\.1",
+)
+WRONG_MOMENTUM = (
+    {"batch_normalization_momentum": 1.5},
+    r"The momentum of batch normalization must be in \[0, 1\)\. Received: momentum=1\.5",
+)
 LOCAL = ((1, 1, 1), False)
 
 MODELS = {
@@ -148,6 +156,9 @@ MODELS = {
             ({"prior": "ising"}, "`prior` must be one of .* Received: prior='ising'"),
             EMPTY_LEFT_SIDE,
             EMPTY_RIGHT_SIDE,
+            ({"latent_units": ()}, "`latent_units` must name at least one group"),
+            NEGATIVE_DECAY,
+            WRONG_MOMENTUM,
             ({"latent_unit": 3}, "Unrecognized keyword arguments passed to DVAE: {'latent_unit': 3}"),
         ),
     ),
@@ -173,6 +184,8 @@ MODELS = {
             EMPTY_LEFT_SIDE,
             EMPTY_RIGHT_SIDE,
             UNKNOWN_BLOCK,
+            NEGATIVE_DECAY,
+            WRONG_MOMENTUM,
             ({"q_h": "3up 0"}, "Residual blocks are written as .* Received: '0' in '3up 0"),
             ({"local_group": 3}, "Unrecognized keyword arguments passed to DVAEPlusPlus: {'local_group': 3}"),
         ),
@@ -190,6 +203,7 @@ MODELS = {
         ),
         refused=(
             ({"base_scale": 3}, r"`base_scale` must be one of \[1, 2\].* Received: base_scale=3"),
+            ({"base_scale": 0}, r"`base_scale` must be one of \[1, 2\].* Received: base_scale=0"),
             ({"base_scale": 2}, '"context" and 1 times "upsample" do not fit the scales .* base_scale=2'),
             ({"decoder_input": "x"}, "Residual blocks are written as .* Received: 'x' in 'x'"),
         ),

@@ -77,6 +77,8 @@ class Session:
         self._graph = self._library.TF_NewGraph()
         options = self._library.TF_NewSessionOptions()
         config = config_pb2.ConfigProto(intra_op_parallelism_threads=2, inter_op_parallelism_threads=2)
+        # As a model server, which disables XLA at its start.
+        config.graph_options.optimizer_options.global_jit_level = config_pb2.OptimizerOptions.OFF
         serialized = config.SerializeToString()
         self._checked(self._library.TF_SetConfig, options, serialized, len(serialized))
         meta_graph = self._library.TF_NewBuffer()

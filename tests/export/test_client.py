@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from tests.export.conftest import make_dvae
+from tests.export.conftest import make_dvae, make_dvaepp
 from tfdvae import export
 from tfdvae.export import client as client_module
 from tfdvae.export import layout
@@ -28,7 +28,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A directory of models, with one version of `toy`; and two generators that its versions may be."""
+    """A directory of models, with one version of `toy` and of `toy++`; and two that those of `toy` may be."""
     directory = tmp_path_factory.mktemp("models")
     versions = []
     for number in (1, 2):
@@ -40,6 +40,9 @@ def models(tmp_path_factory):
             export.export_generator(model, path, num_samples=4, max_sweeps=5, bank_states=20, bank_sweeps=10)
         )
     copy_version(versions[0], directory / "toy")
+    model = make_dvaepp()
+    model.update_log_partition()
+    export.export_generator(model, directory / "toy++", num_samples=4, max_sweeps=5, bank_sweeps=10)
     return directory, versions, [export.load_generator(path) for path in versions]
 
 
@@ -80,6 +83,15 @@ def test_the_clients_results_are_those_of_the_generator(models, client):
     np.testing.assert_allclose(client.energy(latents), generator.energy(latents), rtol=1e-5)
 
 
+def test_so_are_those_of_a_convolutional_model(models, address):
+    client, generator = GrpcClient(address, "toy++"), export.load_generator(models[0] / "toy++")
+    images = client.sample(20, seed=1, num_sweeps=3)
+    np.testing.assert_array_equal(images, generator.sample(20, seed=1, num_sweeps=3))
+    np.testing.assert_array_equal(client.reconstruct(images), generator.reconstruct(images))
+    np.testing.assert_allclose(client.log_prob(images), generator.log_prob(images), rtol=1e-5)
+    client.close()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -101,6 +113,14 @@ def test_unknown_models_and_versions_are_named(address):
         GrpcClient(address, "toys")
     with pytest.raises(ServerError, match="NOT_FOUND"):
         GrpcClient(address, "toy", version=9)
+    client = GrpcClient(address, "toy")
+    assert client.sample(2).shape == (2, 2, 3, 1)
+    client._model = "toys"
+    with pytest.raises(ServerError, match="NOT_FOUND: Servable not found"):
+        client.sample(2)
+    client._model = "toy"
+    assert client.sample(2).shape == (2, 2, 3, 1)
+    client.close()
 
 
 @pytest.mark.parametrize(
@@ -140,10 +160,38 @@ def test_a_server_that_is_not_there_is_tried_again(monkeypatch):
         assert 0.1 * 2**i <= wait <= 0.2 * 2**i
 
 
+def test_a_server_that_comes_back_is_found(client, monkeypatch):
+    """The first attempts fail as gRPC reports a server that is away."""
+
+    class Away(grpc.RpcError):
+        def code(self):
+            return grpc.StatusCode.UNAVAILABLE
+
+        def details(self):
+            return "connection refused"
+
+    predict, failures, waits = client._stub.Predict, [Away(), Away()], []
+
+    def sometimes(request, timeout):
+        if failures:
+            raise failures.pop()
+        return predict(request, timeout=timeout)
+
+    want = client.sample(3, seed=1)
+    monkeypatch.setattr(client_module, "sleep", waits.append)
+    monkeypatch.setattr(client._stub, "Predict", sometimes)
+    np.testing.assert_array_equal(client.sample(3, seed=1), want)
+    assert (len(waits), failures) == (2, [])
+
+
 def test_a_deadline_is_kept():
     silent = socket.create_server(("127.0.0.1", 0))
-    with silent, pytest.raises(ServerError, match="DEADLINE_EXCEEDED"):
-        GrpcClient(f"127.0.0.1:{silent.getsockname()[1]}", "toy", timeout=0.2)
+    port = silent.getsockname()[1]
+    with silent:
+        with pytest.raises(ServerError, match="DEADLINE_EXCEEDED"):
+            GrpcClient(f"127.0.0.1:{port}", "toy", timeout=0.2)
+        with pytest.raises(ServerError, match=r"no answer within 0\.2 s|timed out"):
+            RestClient(f"http://127.0.0.1:{port}", "toy", timeout=0.2, attempts=1)
 
 
 def test_a_version_switches_under_load_without_a_failed_or_wrong_answer(models, address):
@@ -165,22 +213,22 @@ def test_a_version_switches_under_load_without_a_failed_or_wrong_answer(models, 
     def work(worker):
         client = GrpcClient(address, "toy")
         answers = [request(client, i) for i in range(worker, 2000, 8)]
+        # All clients go on until the new version answers, which it does when its warm-up is done.
+        for _ in range(100_000):
+            images = client.sample(64, seed=7, num_sweeps=sweeps)
+            answers.append([np.array_equal(images, e[:64]) for e in expected])
+            if answers[-1] == [False, True]:
+                break
         client.close()
         return answers
 
     with ThreadPoolExecutor(8) as pool:
-        answers = np.array([a for worker in pool.map(work, range(8)) for a in worker])
-    assert len(answers) == 2000
+        workers = list(pool.map(work, range(8)))
+    answers = np.array([a for worker in workers for a in worker])
+    assert len(answers) >= 2000 + 8
     assert answers.any(axis=1).all()
-    # The old version answered first; wait for the new one, which comes when its warm-up is done.
     assert (answers[:, 0] & ~answers[:, 1]).any()
-    client = GrpcClient(address, "toy")
-    for _ in range(100_000):
-        if np.array_equal(client.sample(64, seed=7, num_sweeps=sweeps), expected[1][:64]):
-            break
-    else:
-        pytest.fail("the new version never answered")
-    client.close()
+    assert all(worker[-1] == [False, True] for worker in workers)
 
 
 # --- REST ---
@@ -277,3 +325,19 @@ def test_rest_tries_again_where_that_may_help(rest, monkeypatch):
         RestClient(url, "toys")
     with pytest.raises(ServerError, match="after 3 attempts: no connection"):
         RestClient("http://127.0.0.1:1", "toy", attempts=3)
+
+
+def test_an_answer_that_is_not_the_servers_is_an_error(rest):
+    url, handler = rest
+
+    def proxy(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>")
+
+    client = RestClient(url, "toy", version=0)
+    assert client._url.endswith("/v1/models/toy/versions/0")
+    handler.do_POST = proxy
+    with pytest.raises(ServerError, match="no JSON object with 'predictions': b'<html>'"):
+        client.sample(2)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,17 +77,27 @@ def test_a_model_without_a_machine(prior, tmp_path):
 
 def spoilt(kind):
     module = tf.Module()
-    module.variable, module.other = tf.Variable([1.0]), tf.Variable([2.0])
+    module.variable = tf.Variable([1.0])
+    module.other = tf.Variable([1.0 if "equal" in kind else 2.0])
+    module.generator = tf.random.Generator.from_seed(0) if "Rng" in kind else None
+
+    def read():
+        return module.variable + module.other
+
     bodies = {
-        "fine": lambda x: x + module.variable + module.other,
-        "the operation RandomUniform has": lambda x: (
-            x + tf.random.uniform([1]) + module.variable + module.other
+        "fine": lambda x: x + read() + tf.random.stateless_uniform([1], [0, 0]),
+        "the operation RandomUniform has": lambda x: x + tf.random.uniform([1]) + read(),
+        "the operation TruncatedNormal has": lambda x: x + tf.random.truncated_normal([1]) + read(),
+        "the operation Multinomial has": lambda x: (
+            x + tf.cast(tf.random.categorical([[0.0]], 1)[0], tf.float32) + read()
         ),
+        "the operation RngReadAndSkip has": lambda x: x + module.generator.uniform([1]) + read(),
         "the operation EagerPyFunc needs Python": lambda x: (
-            tf.py_function(lambda v: v, [x], tf.float32) + module.variable + module.other
+            tf.py_function(lambda v: v, [x], tf.float32) + read()
         ),
-        "must be compiled by XLA": lambda x: compiled(x) + module.variable + module.other,
+        "must be compiled by XLA": lambda x: compiled(x) + read(),
         "no signature reads the variable": lambda x: x + module.variable,
+        "the variables other and variable are equal": lambda x: x + read(),
     }
     compiled = tf.function(lambda x: 2.0 * x, jit_compile=True)
     module.function = tf.function(
@@ -100,9 +111,13 @@ def spoilt(kind):
     [
         "fine",
         "the operation RandomUniform has",
+        "the operation TruncatedNormal has",
+        "the operation Multinomial has",
+        "the operation RngReadAndSkip has",
         "the operation EagerPyFunc needs Python",
         "must be compiled by XLA",
         "no signature reads the variable",
+        "the variables other and variable are equal",
     ],
 )
 def test_the_audit_finds_what_a_server_cannot_run(kind, tmp_path):
@@ -195,13 +210,36 @@ def test_the_next_export_is_the_next_version(tmp_path):
     assert export.versions(directory) == []
     for version in (1, 2, 3):
         assert layout.write_version(directory, write_file) == directory / str(version)
-    (directory / "7").mkdir()
+    (directory / "6").mkdir()
+    (directory / "7").write_text("a file in the way")
+    (directory / "009").mkdir()  # no version
     assert layout.write_version(directory, write_file) == directory / "8"
-    assert export.versions(directory) == [1, 2, 3, 7, 8]
+    assert export.versions(directory) == [1, 2, 3, 6, 8]
     assert export.version_directory(directory) == directory / "8"
     assert export.version_directory(directory, 2) == directory / "2"
     assert export.version_directory(directory / "2") == directory / "2"
-    assert (directory / "8").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027])
+def test_a_version_is_open_to_whom_the_umask_allows(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        version = layout.write_version(tmp_path / "toy", write_file)
+    finally:
+        os.umask(before)
+    assert version.stat().st_mode & 0o777 == 0o777 & ~umask
+    assert {path.stat().st_mode & 0o777 for path in version.iterdir()} == {0o666 & ~umask}
+
+
+def test_models_config_names_the_generators_of_a_folder(tmp_path):
+    for name in ("b", 'a "quoted" one'):
+        layout.write_version(tmp_path / name, write_file)
+    (tmp_path / "data" / "2024").mkdir(parents=True)  # an integer, and no generator
+    (tmp_path / "file").write_text("")
+    assert layout.generators(tmp_path) == ['a "quoted" one', "b"]
+    text = layout.models_config(layout.generators(tmp_path))
+    assert text.count("config {") == 2
+    assert r'name: "a \"quoted\" one" base_path: "/models/a \"quoted\" one"' in text
 
 
 def test_an_error_leaves_no_version(tmp_path):
@@ -299,6 +337,30 @@ def test_what_is_not_there_or_damaged_is_an_error(exported, tmp_path):
     (tmp_path / "1" / "saved_model.pb").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="cannot be read"):
         export.load_generator(tmp_path)
+    shutil.copytree(exported.directory / "1", tmp_path / "2")
+    (values,) = (tmp_path / "2" / "variables").glob("*.data-*")
+    os.truncate(values, values.stat().st_size // 2)
+    with pytest.raises(ValueError, match="cannot be read"):
+        export.load_generator(tmp_path)
+
+
+# --- what is committed ---
+
+
+@pytest.mark.parametrize("name", ["digits", "static_mnist"])
+def test_committed_generators(name):
+    directory = ROOT / "exported" / name
+    version = export.version_directory(directory)
+    assert sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) < 3e6
+    assert export.audit(version).problems == ()
+    generator = export.load_generator(directory)
+    images = generator.sample(16, seed=0)
+    assert set(np.unique(images)) == {0.0, 1.0}
+    figures = generator.card["figures"]
+    assert f"{figures['log_likelihood']:.2f}" in (ROOT / "exported" / "README.md").read_text()
+    # The images of the model are more probable under it than noise with as many pixels.
+    noise = np.random.default_rng(0).permuted(images.reshape(16, -1), axis=1).reshape(images.shape)
+    assert generator.log_prob(images).mean() > generator.log_prob(noise).mean() + 100
 
 
 @pytest.mark.parametrize(
@@ -311,6 +373,10 @@ def test_what_is_not_there_or_damaged_is_an_error(exported, tmp_path):
         (lambda g, x: g.sample(4, seed=2**31), r"`seed` must be a 32-bit integer"),
         (lambda g, x: g.log_prob(x[..., 0]), r"`images` must have the shape \[batch, "),
         (lambda g, x: g.log_prob(x * np.nan), r"`images` must be finite"),
+        (lambda g, x: g.log_prob(np.full(x.shape, 1e300)), r"`images` must be finite in float32"),
+        (lambda g, x: g.log_prob(None), r"`images` must be float32\. Received: dtype object"),
+        (lambda g, x: g.log_prob(5), r"`images` must have the shape \[batch, .*Received: \(\)"),
+        (lambda g, x: g.log_prob([[1], [1, 2]]), r"`images` must be an array of numbers"),
         (lambda g, x: g.log_prob(x + 0.5), r"`images` must be 0 and 1, or the whole numbers"),
         (
             lambda g, x: g.log_prob(x * 3),

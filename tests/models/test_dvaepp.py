@@ -10,6 +10,7 @@ from scipy.stats import norm
 from tests.boltzmann import chi_squared
 from tests.models import oracles
 from tfdvae import random
+from tfdvae.boltzmann import log_partition_surrogate
 from tfdvae.layers import Smoothing
 from tfdvae.models import DVAEPlusPlus, base
 
@@ -174,13 +175,31 @@ CONDITIONAL = dict(
 )
 
 
-@pytest.fixture(scope="module")
-def conditional():
-    model = randomize(DVAEPlusPlus(**CONDITIONAL), scale=0.4)
+# Features of twice the size of a scale: strides in the convolutions for pixels, "input" that scales up.
+LARGE_FEATURES = {**CONDITIONAL, "context": "3", "decoder": ("4up", "3")}
+# 5x3 pixels: scales of 2x1, 3x2, 5x3.
+ODD = {
+    **CONDITIONAL,
+    "image_shape": (5, 3, 1),
+    "down1": "3down 3down",
+    "context": "3",
+    "base_scale": 2,
+}
+
+
+@pytest.fixture(
+    scope="module", params=[CONDITIONAL, LARGE_FEATURES, ODD], ids=["plain", "large features", "odd sizes"]
+)
+def conditional(request):
+    model = randomize(DVAEPlusPlus(**request.param), scale=0.4)
     latents = model.sample_prior(1, seed=0)
     context = model._context(latents.global_groups)[0]
-    x = every_image((4, 4, 1))
+    x = every_image(model.image_shape)
     return model, latents, x, model.decoder.log_prob(x, tf.tile(context, [len(x), 1, 1, 1])).numpy()
+
+
+def repeated(latents, count):
+    return latents._replace(global_groups=[tf.tile(g, [count, 1]) for g in latents.global_groups])
 
 
 def test_probabilities_of_all_images_sum_to_one(conditional):
@@ -192,22 +211,23 @@ def test_probabilities_of_all_images_sum_to_one(conditional):
 def test_a_pixel_changes_only_what_is_generated_later(conditional):
     model, latents, *_ = conditional
     context = model._context(latents.global_groups)[0]
-    scale_of = np.full((4, 4), 2)
+    strides, size = model.decoder.scales.strides, model.image_shape[:2]
+    assert strides == [4, 2, 1]
+    scale_of = np.full(size, 2)
     scale_of[::2, ::2] = 1
     scale_of[::4, ::4] = 0
 
     def conditionals(x):
         """Logits of each pixel at the scale that generates it."""
-        found = np.empty((4, 4))
+        found = np.empty(size)
         for i, theta in enumerate(model.decoder.parameters(x[np.newaxis], context)):
-            stride = model.decoder.scales.strides[i]
-            new = scale_of[::stride, ::stride] == i
-            found[::stride, ::stride][new] = theta.numpy()[0, ..., 0][new]
+            new = scale_of[:: strides[i], :: strides[i]] == i
+            found[:: strides[i], :: strides[i]][new] = theta.numpy()[0, ..., 0][new]
         return found
 
-    x = np.random.default_rng(0).integers(0, 2, (4, 4, 1)).astype(np.float32)
+    x = np.random.default_rng(0).integers(0, 2, model.image_shape).astype(np.float32)
     before = conditionals(x)
-    for row, column in np.ndindex(4, 4):
+    for row, column in np.ndindex(size):
         flipped = x.copy()
         flipped[row, column] = 1 - x[row, column]
         changed = conditionals(flipped) != before
@@ -218,30 +238,31 @@ def test_a_pixel_changes_only_what_is_generated_later(conditional):
 
 def test_samples_of_the_conditional_decoder_follow_its_law(conditional):
     model, latents, x, log_prob = conditional
-    count = 40_000
-    repeated = latents._replace(global_groups=[tf.tile(g, [count, 1]) for g in latents.global_groups])
-    images = model.decode(repeated, seed=5).numpy().reshape(count, 16)
-    powers = 2 ** np.arange(15, -1, -1)
+    count, pixels = 40_000, x[0].size
+    images = model.decode(repeated(latents, count), seed=5).numpy().reshape(count, pixels)
+    powers = 2 ** np.arange(pixels - 1, -1, -1)
     index = (images @ powers).astype(int)
-    assert np.all(x.reshape(-1, 16) @ powers == np.arange(2**16))
-    # 65,536 images in 256 cells of about equal probability.
+    assert np.all(x.reshape(-1, pixels) @ powers == np.arange(2**pixels))
+    # All images in about 256 cells of about equal probability.
     order = np.argsort(log_prob)
-    cells = np.minimum((np.cumsum(np.exp(np.float64(log_prob[order]))) * 256).astype(int), 255)
-    cell_of = np.empty(2**16, int)
+    cells = (np.cumsum(np.exp(np.float64(log_prob[order]))) * 256).astype(int)
+    _, cells = np.unique(np.minimum(cells, 255), return_inverse=True)  # a probable image fills several
+    cell_of = np.empty(2**pixels, int)
     cell_of[order] = cells
-    expected = np.bincount(cell_of, weights=np.exp(np.float64(log_prob)), minlength=256) * count
-    counts = np.bincount(cell_of[index], minlength=256)
+    expected = np.bincount(cell_of, weights=np.exp(np.float64(log_prob))) * count
+    assert 50 < len(expected) <= 256
+    counts = np.bincount(cell_of[index], minlength=len(expected))
     assert chi_squared.p_value(counts, expected * counts.sum() / expected.sum()) > FALSE_FAILURES
-    shuffled = np.bincount(cell_of[np.random.default_rng(0).permutation(2**16)[index]], minlength=256)
+    permuted = np.random.default_rng(0).permutation(2**pixels)[index]
+    shuffled = np.bincount(cell_of[permuted], minlength=len(expected))
     assert chi_squared.p_value(shuffled, expected * counts.sum() / expected.sum()) < FALSE_FAILURES
 
 
 def test_means_are_those_given_the_samples(conditional):
     model, latents, *_ = conditional
     count = 4_000
-    repeated = latents._replace(global_groups=[tf.tile(g, [count, 1]) for g in latents.global_groups])
-    means = model.decode(repeated, seed=1, mean=True).numpy().reshape(count, 16)
-    images = model.decode(repeated, seed=2).numpy().reshape(count, 16)
+    means = model.decode(repeated(latents, count), seed=1, mean=True).numpy().reshape(count, -1)
+    images = model.decode(repeated(latents, count), seed=2).numpy().reshape(count, -1)
     assert means.min() > 0
     assert means.max() < 1
     # Both average to the marginal probabilities of the pixels.
@@ -253,12 +274,16 @@ def test_means_are_those_given_the_samples(conditional):
 
 ROWS = [
     ("normal", "normal", "overlapping_exponential"),
+    ("normal", "bernoulli", "overlapping_exponential"),
+    ("normal", "none", "overlapping_exponential"),
     ("rbm", "normal", "spike_and_exponential"),
     ("rbm", "normal", "overlapping_exponential"),
     ("rbm", "bernoulli", "overlapping_exponential"),
+    ("bernoulli", "normal", "overlapping_exponential"),
     ("bernoulli", "bernoulli", "overlapping_exponential"),
     ("none", "normal", "overlapping_exponential"),
     ("none", "bernoulli", "overlapping_exponential"),
+    ("rbm", "none", "spike_and_exponential"),
     ("rbm", "none", "overlapping_exponential"),
     ("bernoulli", "none", "overlapping_exponential"),
 ]
@@ -299,6 +324,56 @@ def test_rows_of_table_3(global_prior, local_prior, smoothing):
         assert set(np.unique(latents.global_groups[0])) <= {0.0, 1.0}
 
 
+def test_binary_groups_with_directed_priors_have_the_marginal_bound():
+    """log q(zeta) - log p(zeta) of the sample (section 4.2), with the mixtures written out."""
+    beta = 4.0
+    arguments = {**TINY, "local_groups": 2, "smoothing": Smoothing("overlapping_exponential", beta=beta)}
+    model = randomize(DVAEPlusPlus(**arguments, global_prior="bernoulli", local_prior="bernoulli"))
+    posteriors = model.infer(every_image(), seed=0, limit="smoothed")
+    prior_logits = [
+        model.prior.first_logits,
+        model.prior.networks[0]([posteriors.global_groups[0].value]),
+        *(
+            network([tf.concat([*posteriors.context, *(p.value for p in posteriors.local_groups[:j])], -1)])
+            for j, network in enumerate(model.local.prior_networks)
+        ),
+    ]
+
+    def log_density(zeta, logits):
+        log_one, log_zero = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
+        return np.log(beta / -np.expm1(-beta)) + np.logaddexp(
+            log_zero - beta * zeta, log_one - beta * (1 - zeta)
+        )
+
+    want = []
+    for posterior, logits in zip(
+        posteriors.global_groups + posteriors.local_groups, prior_logits, strict=True
+    ):
+        zeta = np.float64(posterior.value)
+        assert np.all((zeta > 0) & (zeta < 1))
+        ratio = log_density(zeta, np.float64(posterior.logits)) - log_density(zeta, np.float64(logits))
+        want.append(ratio.reshape(16, -1).sum(axis=1))
+    kl = model.latent_terms(every_image(), seed=0, limit="smoothed", training=False).kl_per_group
+    np.testing.assert_allclose(kl, want, rtol=1e-4, atol=1e-4)
+
+
+def test_images_of_a_row_share_the_global_latents(monkeypatch):
+    model = randomize(DVAEPlusPlus(**TINY))
+    decoded = []
+    monkeypatch.setattr(model, "decode", lambda latents, **_: decoded.append(latents))
+    model.sample_by_global(6, 5, seed=0)
+    (latents,) = decoded
+    rows = np.concatenate([g.numpy() for g in latents.global_groups], axis=1).reshape(6, 5, 8)
+    assert np.all(rows == rows[:, :1])
+    assert len(np.unique(rows[:, 0], axis=0)) > 1
+    assert len(np.unique(latents.local_groups[0])) == 30
+    for per_global in (0, 2.5):
+        with pytest.raises(ValueError, match=f"`per_global` must be a positive integer.*={per_global}"):
+            model.sample_by_global(6, per_global, seed=0)
+    with pytest.raises(ValueError, match='with global_prior="none" has no global latents to hold fixed'):
+        DVAEPlusPlus(**TINY, global_prior="none").sample_by_global(6, 5, seed=0)
+
+
 def test_fixed_global_groups_are_kept():
     model = randomize(DVAEPlusPlus(**TINY))
     groups = [tf.constant([[1.0, 0, 1, 0]] * 6), tf.constant([[0.0, 0, 1, 1]] * 6)]
@@ -317,14 +392,32 @@ def test_bfloat16_convolutions_are_close():
     assert {w.dtype for w in models[1].trainable_variables} == {"float32"}
     np.testing.assert_allclose(rounded.elbo, exact.elbo, rtol=0.1)
     assert np.any(rounded.elbo.numpy() != exact.elbo.numpy())
+    changes = []
+    for model in models:
+        start = [w.numpy() for w in model.trainable_variables]
+        model.compile(keras.optimizers.SGD(1e-2), run_eagerly=True)
+        model.train_on_batch(x)
+        change = [w.numpy() - s for w, s in zip(model.trainable_variables, start, strict=True)]
+        changes.append(np.concatenate([c.ravel() for c in change]))
+    a, b = changes
+    assert a @ b > 0.99 * np.linalg.norm(a) * np.linalg.norm(b) > 0
+    assert np.any(a != b)
 
 
 # --- the balanced objective ---
 
 
-def test_training_uses_the_balanced_terms(monkeypatch):
+@pytest.mark.parametrize("global_prior", ["normal", "rbm"])
+def test_training_uses_the_balanced_terms(global_prior, monkeypatch):
     """A step of gradient descent with balanced groups is that on the terms with the paper's coefficients."""
-    arguments = {**TINY, "global_prior": "normal", "kl_factor": 0.5, "local_groups": 2}
+    arguments = {**TINY, "global_prior": global_prior, "kl_factor": 0.5, "local_groups": 2}
+
+    def make(**more):
+        model = randomize(DVAEPlusPlus(**arguments, **more), scale=0.3)
+        if model.rbm is not None:
+            model.update_log_partition()
+        return model
+
     x = every_image()
     alphas = []
     original = base.balancing_coefficients
@@ -336,27 +429,34 @@ def test_training_uses_the_balanced_terms(monkeypatch):
     monkeypatch.setattr(base, "balancing_coefficients", recorded)
     changes = {}
     for balanced in (True, False):
-        model = randomize(DVAEPlusPlus(**arguments, kl_balancing=balanced), scale=0.3)
+        model = make(kl_balancing=balanced)
         start = [w.numpy() for w in model.trainable_variables]
         model.compile(keras.optimizers.SGD(1e-3), run_eagerly=True)
         model.train_on_batch(x)
         changes[balanced] = [w.numpy() - s for w, s in zip(model.trainable_variables, start, strict=True)]
     (alpha,) = alphas
-    assert alpha.shape == (4,)
-    assert abs(float(tf.reduce_sum(alpha)) - 4) < 1e-5
+    groups = {"normal": 4, "rbm": 3}[global_prior]
+    assert alpha.shape == (groups,)
+    assert abs(float(tf.reduce_sum(alpha)) - groups) < 1e-5
     assert np.ptp(alpha) > 0.2
 
     # By hand, from the terms of the same sample.
-    model = randomize(DVAEPlusPlus(**arguments), scale=0.3)
-    seed, _ = random.split(model._replica_seed(model.step, "train_step"))
+    model = make()
+    seed, seed_chains = random.split(model._replica_seed(model.step, "train_step"))
+    if model.rbm is not None:
+        samples = model.negative_phase.negative_samples(seed=seed_chains)
     with tf.GradientTape() as tape:
         terms = model.latent_terms(tf.constant(x), seed=seed, limit="smoothed", training=True)
         kl = tf.reduce_mean(terms.kl_per_group, axis=1)
         loss = 0.5 * tf.reduce_sum(alpha * kl) - tf.reduce_mean(terms.reconstruction)
+        if model.rbm is not None:
+            # The machine is the first group; its log Z counts as the rest of that group's KL does.
+            loss += 0.5 * alpha[0] * log_partition_surrogate(model.rbm, samples)
     gradients = tape.gradient(loss, [w.value for w in model.trainable_variables])
-    np.testing.assert_allclose(
-        np.asarray(alpha), 4 * (kl.numpy() + 0.1) / np.sum(kl.numpy() + 0.1), rtol=1e-5
-    )
+    kl = kl.numpy()
+    if model.rbm is not None:
+        kl[0] += model.log_partition.value
+    np.testing.assert_allclose(np.asarray(alpha), groups * (kl + 0.1) / np.sum(kl + 0.1), rtol=1e-5)
     for change, gradient in zip(changes[True], gradients, strict=True):
         np.testing.assert_allclose(change, -1e-3 * gradient.numpy(), rtol=2e-3, atol=1e-6)
     assert any(np.abs(a - b).max() > 1e-5 for a, b in zip(*changes.values(), strict=True))
@@ -380,13 +480,23 @@ def test_no_balancing_once_the_factor_is_one():
     [
         ({"global_prior": "none", "local_prior": "none"}, "A model without latents has no bound"),
         ({"convolution_dtype": "int8"}, "`convolution_dtype` must be one of"),
-        ({"down1": "4down 4down"}, r"`down1` cannot go down from the size \(1, 1\)|cannot go"),
+        ({"down1": "4down 4down"}, r"`down1` cannot go down from the size \(1, 1\)"),
         ({"down2": ""}, "`down2` needs at least one block"),
-        ({"upsample": "3up"}, "cannot go up|must reach the size of the features"),
+        ({"upsample": "3up"}, r"\"upsample\" must reach the size of the features, \(1, 1\)"),
         ({"decoder": ("4",)}, r"yields features of \(1, 1\), which do not fit pixels of \(2, 2\)"),
         ({"base_scale": 2}, "a stage for each scale"),
         ({"global_units": (0,)}, "`global_units` must be a positive integer. Received: global_units=0"),
         ({"smoothing": Smoothing("binary_concrete", temperature=0.5)}, "z is a function of zeta"),
+        (
+            {"global_prior": "bernoulli", "smoothing": Smoothing("spike_and_exponential", beta=4.0)},
+            "The marginal bound needs a density of zeta",
+        ),
+        ({"global_units": ()}, "`global_units` must name at least one group .* an empty sequence"),
+        ({"global_prior": "bernoulli", "global_units": ()}, "`global_units` must name at least one group"),
+        (
+            {"global_prior": "none", "sides": ("left", "right")},
+            r"Only the Boltzmann machine .* Received: global_prior='none', sides=\('left', 'right'\)",
+        ),
     ],
 )
 def test_arguments_are_checked(arguments, message):

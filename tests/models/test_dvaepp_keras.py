@@ -107,3 +107,22 @@ def test_a_loss_that_is_not_finite_stops_the_training(run_eagerly, learned):
     assert len(before) > 20
     for value, weight in zip(before, model.trainable_variables, strict=True):
         np.testing.assert_array_equal(value, weight.numpy(), err_msg=weight.path)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_training(monkeypatch):
+    model, original = train(build()), DVAEPlusPlus.reconstruction
+
+    def flawed(self, x, posteriors):
+        # Adds 0, whose derivative is 0 times infinity.
+        zero = 0.0 * tf.reduce_sum(self.decoder.parameter_layers[0].bias)
+        return original(self, x, posteriors) + tf.sqrt(zero)
+
+    before = [w.numpy() for w in model.trainable_variables]
+    monkeypatch.setattr(DVAEPlusPlus, "reconstruction", flawed)
+    with pytest.raises(
+        TrainingDiverged, match=r"the terms of step 3 are reconstruction -\d.*, gradient_norm nan"
+    ):
+        train(model)
+    assert int(model.step.numpy()) == 3
+    for value, weight in zip(before, model.trainable_variables, strict=True):
+        np.testing.assert_array_equal(value, weight.numpy(), err_msg=weight.path)

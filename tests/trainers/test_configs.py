@@ -256,15 +256,25 @@ def test_architectures_of_table_4(name):
         "model.global_prior=none",
         "smoothing.name=spike_and_exponential",
         "model.local_prior=bernoulli",
-        "model.local_groups=8",
+        *(f"model.local_groups={n}" for n in (8, 12, 16, 20, 24)),
         "model.global_units=(128,)",
+        "model.global_units=(64,64)",
+        "model.global_units=(32,32,32,32)",
         "model.kl_balancing=False",
         "evaluation.limit=smoothed",
     ],
 )
 def test_rows_of_the_papers_tables_are_overrides(override, parsed):
-    assert override.split("=")[0] in dvaepp.__doc__
+    name, value = override.split("=")
+    assert name in dvaepp.__doc__
+    assert value in dvaepp.__doc__
     experiment.check(parsed(dvaepp.get_config("omniglot"), override))
+    model = experiment.model(parsed(dvaepp_digits.get_config(), override), data_dir=False)
+    assert model.built
+    kind, _, field = name.partition(".")
+    if kind == "model":
+        assert str(getattr(model, field)).replace(" ", "") == value
+    assert (model.rbm is None) == (override in ("model.global_prior=normal", "model.global_prior=none"))
 
 
 @pytest.mark.parametrize(("base_scale", "num_scales"), [(4, 4), (0, 1)])
@@ -310,6 +320,11 @@ def test_small_configs(module):
     assert isinstance(model, DVAEPlusPlus)
     assert model.rbm is not None
     assert model.kl_balancing
+    assert model.base_scale == 4
+    assert experiment.optimizer(config).global_clipnorm == config.optimizer.global_clipnorm > 0
+    colour = module is dvaepp_cifar10_small
+    assert model.image_shape == ((32, 32, 3) if colour else (28, 28, 1))
+    assert isinstance(model.pixels, DiscretizedLogisticPixels) == colour
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import tensorflow as tf
 from matplotlib import image
 
 import tfdvae
-from tests.trainers.experiments import assert_same_run, metrics, summary_tags, tiny_config
+from tests.trainers.experiments import assert_same_run, metrics, summary_tags, tiny_config, weights
 from tfdvae import callbacks
 from tfdvae.models import DVAE
 from trainers import evaluate, experiment, train
@@ -164,6 +164,16 @@ def test_interrupted_training_ends_like_an_uninterrupted_one(finished, tmp_path,
     config.steps_per_execution = 1  # has no part in the results
     train.train(config, workdir, verbose=0)
     assert_same_run(workdir, finished)
+
+
+def test_a_training_that_diverges_names_the_last_good_checkpoint(tmp_path):
+    config = tiny_config().unlock()
+    config.optimizer.boundaries, config.optimizer.factors = (0.5,), (1.0, 1e38)  # in the second of the epochs
+    with pytest.raises(ValueError, match=r"The training has diverged: the terms of step \d are ") as error:
+        train.train(config, tmp_path, verbose=0)
+    last = tmp_path / "checkpoints" / "step-00000004.weights.h5"
+    assert str(error.value).endswith(f"The last good checkpoint: {last}")
+    assert all(np.isfinite(value).all() for value in weights(last).values())
 
 
 def test_steps_per_execution_divides_every_epoch():

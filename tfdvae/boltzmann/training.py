@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfdvae import numerics, random
 from tfdvae._objective import OwnObjective, running_means, update_means
-from tfdvae._validation import finite
+from tfdvae._validation import finite, not_negative
 from tfdvae.boltzmann.chains import ContrastiveDivergence, PersistentChains, TemperedChains
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate, MeasuresLogPartition
 from tfdvae.boltzmann.log_partition.estimate import checked_estimate
@@ -74,10 +74,8 @@ class RBMTrainer(OwnObjective, MeasuresLogPartition, keras.Model):
         super().__init__(**kwargs)
         if not isinstance(rbm, RestrictedBoltzmannMachine):
             raise ValueError(f"`rbm` must be a `RestrictedBoltzmannMachine`. Received: rbm={rbm!r}")
-        if not 0 <= weight_decay < np.inf:
-            raise ValueError(f"`weight_decay` must be finite and not negative. Received: {weight_decay=}")
         self.rbm = rbm
-        self.weight_decay = float(weight_decay)
+        self.weight_decay = not_negative("weight_decay", weight_decay)
         self.seed = int(seed)
         if negative_phase == "pcd":
             negative_phase = PersistentChains(rbm, num_chains, num_sweeps, name="chains")

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import os
 import pathlib
+import re
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
@@ -11,6 +12,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 # A server runs no Python, and disables XLA at start.
 _PYTHON = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 _COMPILED = ("XlaMustCompile", "_XlaMustCompile")
+# Also the operations that make, or advance, a random state. Those called "Stateless..." have none.
+_RANDOM = re.compile(
+    "(?!Stateless).*(Random|Rng|Multinomial|TruncatedNormal|StandardNormal|StatefulUniform|Sampler|NonDeterministic)"
+)
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
@@ -58,8 +63,7 @@ def audit(directory: str | os.PathLike) -> Audit:
         for name, shape in sorted(reader.get_variable_to_shape_map().items())
         if name.endswith(_SUFFIX)
     }
-    # The operation that picks a server's own random seed is as stateful as one that draws from it.
-    stateful = [op for op in sorted(operations) if "Random" in op and "Stateless" not in op]
+    stateful = [op for op in sorted(operations) if _RANDOM.match(op)]
     compiled = [
         f.signature.name for f in functions if any(f.attr[name].b for name in _COMPILED if name in f.attr)
     ]
@@ -68,6 +72,7 @@ def audit(directory: str | os.PathLike) -> Audit:
         *(f"the operation {op} needs Python" for op in _PYTHON if op in operations),
         *(f"the function {name} must be compiled by XLA" for name in compiled),
         *(f"no signature reads the variable {name}" for name in _unread_variables(meta_graph)),
+        *(f"the variables {' and '.join(names)} are equal" for names in _equal(reader, variables)),
     ]
     files = [path, *(directory / "variables").iterdir()]
     return Audit(
@@ -80,6 +85,15 @@ def audit(directory: str | os.PathLike) -> Audit:
         file_bytes=sum(file.stat().st_size for file in files),
         problems=tuple(problems),
     )
+
+
+def _equal(reader, variables) -> list[list[str]]:
+    """Groups of variables that have the same values."""
+    names = collections.defaultdict(list)
+    for name in variables:
+        value = reader.get_tensor(name + _SUFFIX)
+        names[value.dtype, value.shape, value.tobytes()].append(name)
+    return [group for group in names.values() if len(group) > 1]
 
 
 def _unread_variables(meta_graph) -> list[str]:

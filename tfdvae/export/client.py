@@ -2,7 +2,8 @@
 
 gRPC needs the extra `serving` (`pip install tfdvae[serving]`); REST needs nothing. Both cut their requests to
 the server's largest batch, give each a deadline, and repeat those that the server could not take, waiting
-longer each time. Results depend on seeds alone: repeating a request is harmless.
+longer each time. Results depend on seeds alone: repeating a request is harmless. Without a `version`, the
+parts of a long input may reach different ones while the server switches.
 """
 
 import http.client
@@ -69,7 +70,11 @@ class GrpcClient(Generator):
         unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         self._channel = grpc.insecure_channel(address, unlimited)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        super().__init__(self._signatures(), max_batch_size)
+        try:
+            super().__init__(self._signatures(), max_batch_size)
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, signature, inputs):
         """Sends a request, again while the server is unavailable."""
@@ -139,9 +144,11 @@ class RestClient(Generator):
         attempts: int = 5,
         backoff: float = 0.1,
     ):
-        self._url = f"{url.rstrip('/')}/v1/models/{model}" + (f"/versions/{version}" if version else "")
+        self._url = f"{url.rstrip('/')}/v1/models/{model}" + (
+            "" if version is None else f"/versions/{version}"
+        )
         self._timeout, self._attempts, self._backoff = timeout, attempts, backoff
-        metadata = self._call("/metadata")["metadata"]["signature_def"]["signature_def"]
+        metadata = self._call("/metadata", "metadata")["signature_def"]["signature_def"]
         metadata = {name: value for name, value in metadata.items() if not name.startswith("__")}
         specs = {
             name: {k: _json_spec(v) for k, v in signature["inputs"].items()}
@@ -154,20 +161,21 @@ class RestClient(Generator):
         """Sends a request, again while the server is unavailable."""
         names, count = list(inputs), len(next(iter(inputs.values())))
         rows = [{name: inputs[name][i].tolist() for name in names} for i in range(count)]
-        answer = self._call(":predict", {"signature_name": signature, "instances": rows})["predictions"]
+        answer = self._call(":predict", "predictions", {"signature_name": signature, "instances": rows})
         names = self._outputs[signature]
         if len(names) == 1:  # the server then leaves the name out
             answer = [{names[0]: value} for value in answer]
         return {name: np.asarray([row[name] for row in answer], np.float32) for name in names}
 
-    def _call(self, path, body=None):
+    def _call(self, path, field, body=None):
+        """That field of the answer to a request."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._url + path, data, {"Content-Type": "application/json"})
 
         def attempt():
             try:
                 with urllib.request.urlopen(request, timeout=self._timeout) as response:
-                    return json.loads(response.read())
+                    return _field(response.read(), field)
             except urllib.error.HTTPError as error:
                 raise _Failed(f"HTTP {error.code}: {_message(error)}", error.code in (429, 503)) from error
             except (urllib.error.URLError, http.client.HTTPException, ConnectionError) as error:
@@ -207,6 +215,13 @@ def _json_spec(tensor):
     dtype = tf.as_dtype(tensor["dtype"].removeprefix("DT_").lower().replace("float", "float32"))
     dims = tensor["tensor_shape"].get("dim", [])
     return Spec(np.dtype(dtype.as_numpy_dtype), tuple(int(d["size"]) for d in dims[1:]))
+
+
+def _field(text, name):
+    try:
+        return json.loads(text)[name]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _Failed(f"the answer is no JSON object with {name!r}: {text[:200]!r}", False) from error
 
 
 def _message(error):

@@ -54,19 +54,19 @@ class Generator:
 
     def decode(self, latents, *, seed=0) -> np.ndarray:
         """Images given latents, `[B, variables]`."""
-        return self.predict("decode", latents=latents, seed=row_seeds(seed, len(latents)))["images"]
+        return self.predict("decode", latents=latents, seed=row_seeds(seed, _count(latents)))["images"]
 
     def encode(self, images, *, seed=0) -> np.ndarray:
         """A sample of the latents of each image, `[B, variables]`."""
-        return self.predict("encode", images=images, seed=row_seeds(seed, len(images)))["latents"]
+        return self.predict("encode", images=images, seed=row_seeds(seed, _count(images)))["latents"]
 
     def reconstruct(self, images, *, seed=0) -> np.ndarray:
         """Images decoded from one sample of the latents."""
-        return self.predict("reconstruct", images=images, seed=row_seeds(seed, len(images)))["images"]
+        return self.predict("reconstruct", images=images, seed=row_seeds(seed, _count(images)))["images"]
 
     def log_prob(self, images, *, seed=0) -> np.ndarray:
         """Importance-weighted log p(x), nats, `[B]`, with the samples and the log Z of the export."""
-        return self.predict("log_prob", images=images, seed=row_seeds(seed, len(images)))["log_likelihood"]
+        return self.predict("log_prob", images=images, seed=row_seeds(seed, _count(images)))["log_likelihood"]
 
     def energy(self, latents) -> np.ndarray:
         """E(z) of the Boltzmann machine, nats, `[B]`."""
@@ -137,6 +137,14 @@ def row_seeds(seed, count: int) -> np.ndarray:
     )
 
 
+def _count(values) -> int:
+    """The rows of an input that is not checked yet."""
+    try:
+        return (np.shape(values) or (1,))[0]
+    except ValueError:  # rows of different lengths
+        return len(values)
+
+
 def _checked_array(name, values, spec):
     try:
         array = np.asarray(values)
@@ -148,8 +156,10 @@ def _checked_array(name, values, spec):
         shape = ", ".join(map(str, ("batch", *spec.shape)))
         raise ValueError(f"`{name}` must have the shape [{shape}]. Received: {array.shape}")
     if spec.dtype.kind == "f":
-        if not np.isfinite(array).all():
-            raise ValueError(f"`{name}` must be finite. Received: NaN or infinity")
+        if not (np.abs(array) <= np.finfo(spec.dtype).max).all():  # false for NaN
+            raise ValueError(
+                f"`{name}` must be finite in {spec.dtype.name}. Received: NaN, infinity or larger numbers"
+            )
         if name == "images" and not ((array >= 0) & (array <= 255) & (array == np.floor(array))).all():
             raise ValueError(
                 "`images` must be 0 and 1, or the whole numbers from 0 to 255. Received: values from "

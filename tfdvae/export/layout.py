@@ -2,8 +2,8 @@
 
 import os
 import pathlib
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable
 
 ALLOWED_BATCH_SIZES = (1, 16, 64, 256)  # that a server fills its batches up to; the last one is the largest
@@ -15,7 +15,24 @@ def versions(directory: str | os.PathLike) -> list[int]:
     directory = pathlib.Path(directory)
     if not directory.is_dir():
         return []
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal() and path.is_dir())
+    return sorted(int(path.name) for path in directory.iterdir() if _is_version(path) and path.is_dir())
+
+
+def _is_version(path):
+    """Whether the name is an integer as `str` writes it: not 007."""
+    return path.name.isascii() and path.name.isdecimal() and str(int(path.name)) == path.name
+
+
+def generators(directory: str | os.PathLike) -> list[str]:
+    """The names of the folders in a directory that hold a generator; unreadable ones do not count."""
+    names = []
+    for path in pathlib.Path(directory).iterdir():
+        try:
+            if any((path / str(n) / "saved_model.pb").is_file() for n in versions(path)):
+                names.append(path.name)
+        except PermissionError:
+            continue
+    return sorted(names)
 
 
 def version_directory(directory: str | os.PathLike, version: int | None = None) -> pathlib.Path:
@@ -40,7 +57,7 @@ def write_version(directory: str | os.PathLike, write: Callable[[pathlib.Path], 
     """Calls `write(temporary)`, and makes what it wrote the next version; returns the version's directory.
 
     A reader sees the whole version or nothing of it, whatever happens meanwhile. What a killed call left
-    behind, in a folder whose name begins with a dot, the next call removes.
+    behind, in a folder whose name begins with a dot, the next call of this machine removes.
 
     Raises:
       ValueError: if `directory` is there and no directory.
@@ -52,14 +69,16 @@ def write_version(directory: str | os.PathLike, write: Callable[[pathlib.Path], 
     for path in directory.glob(f"{_WRITING}*"):
         if not _is_running(path.name.removeprefix(_WRITING).split("-")[0]):
             shutil.rmtree(path, ignore_errors=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f"{_WRITING}{os.getpid()}-", dir=directory))
-    temporary.chmod(0o755)  # a server may run as another user
+    # Open to whom the umask allows: a server may run as another user, whom `tempfile` would shut out.
+    temporary = directory / f"{_WRITING}{os.getpid()}-{secrets.token_hex(4)}"
+    temporary.mkdir()
     try:
         write(temporary)
         for path in [*temporary.rglob("*"), temporary]:
             _flush(path)
         while True:
-            target = directory / str(max(versions(directory), default=0) + 1)
+            taken = [int(path.name) for path in directory.iterdir() if _is_version(path)]
+            target = directory / str(max(taken, default=0) + 1)
             try:
                 os.rename(temporary, target)
             except OSError:
@@ -84,7 +103,7 @@ def _flush(path):
 def _is_running(process: str) -> bool:
     try:
         os.kill(int(process), 0)
-    except (ValueError, ProcessLookupError):
+    except (ValueError, OverflowError, ProcessLookupError):
         return False
     except PermissionError:
         pass
@@ -103,8 +122,9 @@ def batching_config(allowed_batch_sizes) -> str:
 
 def models_config(names, base_path="/models") -> str:
     """models.config for a server that sees the exported generators `names` below `base_path`."""
+    quoted = [name.replace("\\", "\\\\").replace('"', '\\"') for name in names]
     entries = [
         f'  config {{ name: "{name}" base_path: "{base_path}/{name}" model_platform: "tensorflow" }}'
-        for name in names
+        for name in quoted
     ]
     return "\n".join(["model_config_list {", *entries, "}"]) + "\n"

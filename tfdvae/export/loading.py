@@ -54,7 +54,8 @@ def load_generator(directory: str | os.PathLike, version: int | None = None) -> 
         raise FileNotFoundError(f"There is no SavedModel in {path}: saved_model.pb is missing")
     try:
         return LoadedGenerator(path)
-    except (tf.errors.OpError, OSError, json.JSONDecodeError, AttributeError) as error:
+    # What TensorFlow raises depends on the file that is damaged.
+    except (tf.errors.OpError, OSError, json.JSONDecodeError, AttributeError, IndexError) as error:
         raise ValueError(f"The generator in {path} cannot be read: {str(error).splitlines()[0]}") from error
 
 

@@ -122,7 +122,7 @@ def _write_warmup(path, directory, functions):
         for name, function in functions.items():
             for size in ALLOWED_BATCH_SIZES:
                 request = predict_pb2.PredictRequest()
-                request.model_spec.name = pathlib.Path(directory).name
+                request.model_spec.name = pathlib.Path(directory).resolve().name
                 request.model_spec.signature_name = name
                 for spec in function.structured_input_signature[0]:
                     # One value stands for all, which keeps the file small.

@@ -84,10 +84,11 @@ class GeneratorSignatures:
     """The signatures of a model, as functions of tensors, with the weights that it has at the construction.
 
     Shapes: `images` and `probabilities` float32 `[B, height, width, channels]`, images in {0, 1} or 0..255,
-    probabilities the means of the pixels (of a conditional decoder: given the samples of the coarser scales);
-    `latents` float32 `[B, variables]`, all groups one after the other, binary ones in {0, 1}; `seed` int32
-    `[B, 2]`; `num_sweeps` int32 `[B]`, clamped to `[1, max_sweeps]` (no part in models without a Boltzmann
-    machine).
+    probabilities the means of the pixels (of a mixture of logistics: the location of the likeliest component;
+    of a conditional decoder: given the samples of the coarser scales); `latents` float32 `[B, variables]`,
+    all groups one after the other, binary ones in {0, 1}; `logits` float32 `[B, binary variables]`, those of
+    q for the binary groups; `log_likelihood`, `elbo` and `energy` float32 `[B]`, nats; `seed` int32 `[B, 2]`;
+    `num_sweeps` int32 `[B]`, clamped to `[1, max_sweeps]` (no part in models without a Boltzmann machine).
 
     Args:
       model: the trained model; its log Z must be fresh.
@@ -150,11 +151,15 @@ class GeneratorSignatures:
         return _with_a_second_row(rows, seed, num_sweeps)
 
     def decode(self, latents, seed) -> dict[str, tf.Tensor]:
-        """Images given latents; NaN where a binary one is neither 0 nor 1, or any is not finite."""
+        """Images given latents; NaN where a binary one is neither 0 nor 1, or any is not finite or so large
+        that the probabilities are not.
+        """
 
         def rows(latents, seed):
             valid = self._valid_latents(latents)
-            return _nan_unless(valid, self._decoder(_where(valid, latents, 0.0), seed))
+            outputs = self._decoder(_where(valid, latents, 0.0), seed)
+            finite = tf.math.is_finite(tf.reduce_sum(outputs["probabilities"], axis=[1, 2, 3]))
+            return _nan_unless(valid & finite, outputs)
 
         return _with_a_second_row(rows, latents, seed)
 

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfdvae import random
+from tfdvae._validation import not_negative
 from tfdvae.layers.normalization import make_batch_normalization
 
 
@@ -53,7 +54,7 @@ class DenseStack(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.batch_normalization = bool(batch_normalization)
         self.batch_normalization_momentum = float(batch_normalization_momentum)
-        self.weight_decay = float(weight_decay)
+        self.weight_decay = not_negative("weight_decay", weight_decay)
         self.seed = seed
         widths = (*self.hidden_units, self.output_units)
         # Normalization subtracts the mean, which makes a bias before it idle.

@@ -11,7 +11,14 @@ def make_batch_normalization(
 
     In training the statistics are those of the batch, over all replicas. The moving averages apply to any
     rank, so that inference may add a sample axis.
+
+    Raises:
+      ValueError: if the momentum is not in [0, 1).
     """
+    if not 0 <= momentum < 1:
+        raise ValueError(
+            f"The momentum of batch normalization must be in [0, 1). Received: momentum={momentum!r}"
+        )
     layer = keras.layers.BatchNormalization(
         momentum=momentum,
         # Statistics of the whole batch; on one replica the plain kernel is the faster one.

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfdvae import numerics, random
+from tfdvae._validation import not_negative
 
 _BLOCK = re.compile(r"(\d+)(down|up)?")
 
@@ -100,7 +101,7 @@ class SEResidualBlock(keras.layers.Layer):
         self.resize = resize
         self.output_size = None if output_size is None else tuple(int(n) for n in output_size)
         self.activation = keras.activations.get(activation)
-        self.weight_decay = float(weight_decay)
+        self.weight_decay = not_negative("weight_decay", weight_decay)
         self.seed = seed
         strides = 2 if resize == "down" else 1
         # `get_config` knows `None` as "linear".
@@ -223,7 +224,7 @@ class ResidualStack(keras.layers.Layer):
         size = self.input_shapes[0][:2]
         self.sizes = [tuple(int(n) for n in s) for s in (sizes or halved_sizes(*size))]
         self.output_activation = output_activation
-        self.weight_decay = float(weight_decay)
+        self.weight_decay = not_negative("weight_decay", weight_decay)
         self.seed = seed
         filters = tuple(shape[2] for shape in self.input_shapes)
         parsed = parse_blocks(blocks)

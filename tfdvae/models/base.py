@@ -143,8 +143,12 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
         (reconstruction, kl, decay), gradients = _terms_and_gradients(
             objective, [v for _, variables in groups for v in variables], pairwise=num_replicas == 1
         )
+        # A finite loss may have a gradient that is not.
+        norm = tf.linalg.global_norm(gradients)
+        finite = self._assert_finite(
+            reconstruction=reconstruction, kl=kl, weight_decay=decay, gradient_norm=norm
+        )
         gradients = iter(gradients)
-        finite = self._assert_finite(reconstruction=reconstruction, kl=kl, weight_decay=decay)
         with tf.control_dependencies([finite]):
             for optimizer, variables in groups:
                 optimizer.apply_gradients([(next(gradients), v) for v in variables])

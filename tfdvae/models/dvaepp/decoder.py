@@ -52,7 +52,7 @@ class Decoder(keras.layers.Layer):
         self.pixels = pixels
         height, width, channels = image_shape
         sizes = halved_sizes(height, width)
-        self.scales = MultiScaleFactorization(height, width, base_scale or height)
+        self.scales = MultiScaleFactorization(height, width, height if base_scale is None else base_scale)
         blocks = [context, *upsample]
         if base_scale is None:
             blocks = [" ".join(blocks)]

@@ -74,7 +74,8 @@ class DVAEPlusPlus(DiscreteVAE):
       kl_factor: factor of the KL in training, a number or a schedule of the step.
       kl_balancing: whether the groups' KL terms are balanced while the factor is below 1 (appendix H).
       training_samples: samples of the latents for each image in a training step.
-      weight_decay: L2 factor on the kernels of the networks.
+      weight_decay: L2 factor on the kernels of the networks (not of the convolutions that yield the pixels'
+        parameters).
       batch_normalization_momentum: of the moving averages.
       convolution_dtype: `"float32"`, or `"bfloat16"` for the residual blocks (weights, log-probabilities and
         the Boltzmann machine stay float32).
@@ -233,6 +234,16 @@ class DVAEPlusPlus(DiscreteVAE):
                 raise ValueError(
                     f"`{name}` must be one of {allowed}. Received: {name}={getattr(self, name)!r}"
                 )
+        if self.global_prior != "none" and not self.global_units:
+            raise ValueError(
+                "`global_units` must name at least one group (a model without global latents has "
+                'global_prior="none"). Received: an empty sequence'
+            )
+        if self.global_prior == "none" and self.sides is not None:
+            raise ValueError(
+                'Only the Boltzmann machine of global_prior="rbm" has sides. Received: '
+                f"global_prior='none', sides={self.sides!r}"
+            )
         if self.global_prior == self.local_prior == "none":
             raise ValueError(
                 'A model without latents has no bound. Received: global_prior="none", local_prior="none"'
