@@ -14,11 +14,11 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tests.export.conftest import MAX_SWEEPS, NUM_SAMPLES, make_dvae
-from tests.models import oracles
-from tfdvae import export
+from tests.models import oracles, test_dvaepp
+from tfdvae import export, random
 from tfdvae.export import layout, saving
 from tfdvae.export.compaction import compact
-from tfdvae.models import DVAE
+from tfdvae.models import DVAE, DVAEPlusPlus
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,6 +73,36 @@ def test_a_model_without_a_machine(prior, tmp_path):
     np.testing.assert_array_equal(outputs[0]["images"], model.sample(9, seed=tf.constant(seeds)))
     x = np.ones((9, 2, 3, 1), np.float32)
     assert np.all(np.isfinite(generator.log_prob(x)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "num_binary"),
+    [
+        ({"global_prior": "none", "local_prior": "bernoulli", "convolution_dtype": "bfloat16"}, 2),
+        ({"global_prior": "bernoulli", "local_prior": "normal"}, 8),
+    ],
+)
+def test_convolutional_models_without_a_machine(arguments, num_binary, tmp_path):
+    model = test_dvaepp.randomize(DVAEPlusPlus(**{**test_dvaepp.TINY, "local_groups": 2}, **arguments))
+    export.export_generator(model, tmp_path / "toy", num_samples=2)
+    generator = export.load_generator(tmp_path / "toy")
+    assert set(export.audit(tmp_path / "toy" / "1").variables) == {"weights"}
+    assert "energy" not in generator.specs
+    seeds = export.row_seeds(5, 40)
+    outputs = generator.predict("sample", seed=seeds, num_sweeps=np.ones(40, int))
+    np.testing.assert_array_equal(outputs["images"], model.sample(40, seed=tf.constant(seeds)))
+    assert len(np.unique(outputs["images"].reshape(40, -1), axis=0)) > 1
+    decoded = generator.decode(outputs["latents"], seed=1)
+    assert set(np.unique(decoded)) == {0.0, 1.0}
+    encoded = generator.predict("encode", images=decoded, seed=seeds)
+    assert encoded["logits"].shape == (40, num_binary)
+    assert set(np.unique(encoded["latents"][:, :num_binary])) == {0.0, 1.0}
+    assert generator.reconstruct(decoded).shape == decoded.shape
+    pairs = [random.fold_in(tf.constant(seeds), i)[tf.newaxis] for i in range(2)]
+    weights = [model.log_weights(decoded, 1, seed=pair) for pair in pairs]
+    got = generator.predict("log_prob", images=decoded, seed=seeds)
+    tolerance = 0.05 if "convolution_dtype" in arguments else 1e-5
+    np.testing.assert_allclose(got["elbo"], np.mean(weights, axis=(0, 1)), rtol=tolerance)
 
 
 def spoilt(kind):

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy.special import logsumexp
+from scipy.special import log_expit, logsumexp
 from scipy.stats import norm
 
 from tests.boltzmann import chi_squared
-from tests.models import oracles
+from tests.models import oracles, smoothed_oracles
 from tfdvae import random
 from tfdvae.boltzmann import log_partition_surrogate
 from tfdvae.layers import Smoothing
@@ -50,6 +50,30 @@ def every_image(shape=SHAPE):
     return oracles.states(int(np.prod(shape))).reshape(-1, *shape).astype(np.float32)
 
 
+def image_features(model, x):
+    """The features that the local networks see, and those that the global ones see."""
+    features = model.down1_normalization(model.down1([model.input_normalization(x)]))
+    top = model.down2_normalization(model.down2([features]))
+    return features, tf.reshape(top, [len(x), -1])
+
+
+def normal_law(parameters):
+    """Location and scale of the one variable of h."""
+    loc, log_scale = np.split(np.float64(parameters)[..., 0, 0, :], 2, axis=-1)
+    return loc[..., 0], np.exp(5 * np.tanh(log_scale[..., 0] / 5))
+
+
+def log_likelihood(model, x, context, h):
+    """log p(x | zeta, h) of the images [B], with `context [S, B, ...]` and `h [N, S, B]`."""
+    latents = np.concatenate(
+        [np.tile(context, [len(h), 1, 1, 1, 1, 1]), np.float32(h)[..., None, None, None]], axis=-1
+    )
+    images = tf.tile(x, [latents.shape[0] * latents.shape[1], 1, 1, 1])
+    (logits,) = model.decoder.parameters(images, tf.reshape(latents, [-1, *latents.shape[3:]]))
+    logits = np.float64(logits).reshape(*latents.shape[:3], 4)
+    return oracles.bernoulli_log_prob(x.reshape(-1, 4), logits)
+
+
 class Enumerated:
     """The tiny model in the binary limit: states of the 8 bits `[S]`, nodes of h `[N]`, images `[B]`.
 
@@ -64,9 +88,7 @@ class Enumerated:
         log_prior -= logsumexp(log_prior)
 
         # q(z_1 | x) q(z_2 | x, z_1), for every state.
-        features = model.down1_normalization(model.down1([model.input_normalization(x)]))
-        top = model.down2_normalization(model.down2([features]))
-        top = tf.reshape(top, [len(x), -1])
+        features, top = image_features(model, x)
         first = np.float64(model.global_networks[0]([top]))
         second = np.float64(
             model.global_networks[1]([top, tf.tile(tf.constant(z[:, None, :4], tf.float32), [1, len(x), 1])])
@@ -78,29 +100,16 @@ class Enumerated:
         # h by quadrature under q(h | x, z): [N, S, B].
         context = model.upsample([tf.constant(z, tf.float32)[:, None, None, :]])
         context = tf.tile(context[:, tf.newaxis], [1, len(x), 1, 1, 1])
-
-        def normal(parameters):
-            loc, log_scale = np.split(np.float64(parameters)[..., 0, 0, :], 2, axis=-1)
-            return loc[..., 0], np.exp(5 * np.tanh(log_scale[..., 0] / 5))
-
-        q_loc, q_scale = normal(model.local.posterior_networks[0]([features, context]))
-        p_loc, p_scale = normal(model.local.prior_networks[0]([context]))
+        q_loc, q_scale = normal_law(model.local.posterior_networks[0]([features, context]))
+        p_loc, p_scale = normal_law(model.local.prior_networks[0]([context]))
         t, weights = np.polynomial.hermite_e.hermegauss(nodes)
         log_weight = np.log(weights / weights.sum())[:, None, None]
 
-        def log_likelihood(h):
-            h = np.float32(h)[..., None, None, None]
-            latents = np.concatenate([np.tile(context, [nodes, 1, 1, 1, 1, 1]), h], axis=-1)
-            images = tf.tile(x, [nodes * len(z), 1, 1, 1])
-            (logits,) = model.decoder.parameters(images, tf.reshape(latents, [-1, *latents.shape[3:]]))
-            logits = np.float64(logits).reshape(*latents.shape[:3], 4)
-            return oracles.bernoulli_log_prob(x.reshape(-1, 4), logits)
-
         # log p(x) under the prior of h, the bound under its posterior.
-        log_x = log_likelihood(p_loc + p_scale * t[:, None, None])
+        log_x = log_likelihood(model, x, context, p_loc + p_scale * t[:, None, None])
         self.log_p = logsumexp(log_weight + log_x + log_prior[:, None], axis=(0, 1))
         h = q_loc + q_scale * t[:, None, None]
-        log_x = log_likelihood(h)
+        log_x = log_likelihood(model, x, context, h)
         log_ratio = norm.logpdf(h, p_loc, p_scale) - norm.logpdf(h, q_loc, q_scale)
         q = np.exp(log_weight + self.log_q)
         self.reconstruction = np.sum(q * log_x, axis=(0, 1))
@@ -155,6 +164,59 @@ def test_samples_follow_the_exact_law(tiny):
     other = randomize(DVAEPlusPlus(**TINY), seed=1).sample(20_000, seed=3).numpy().reshape(-1, 4)
     counts = np.bincount((other @ [8, 4, 2, 1]).astype(int), minlength=16)
     assert chi_squared.p_value(counts, expected * 20_000) < FALSE_FAILURES
+
+
+def test_terms_of_the_smoothed_model_average_to_the_quadrature():
+    """What is trained: the KL of section 5, that of h, and log p(x | zeta, h), over all zeta and h."""
+    arguments = {**TINY, "global_units": (1, 1), "smoothing": Smoothing("overlapping_exponential", beta=4.0)}
+    model = randomize(DVAEPlusPlus(**arguments))
+    model.update_log_partition()
+    x = every_image()[[3, 9]]
+    law = smoothed_oracles.overlapping_exponential(4.0, count=24)
+    first, second = (node.ravel() for node in np.indices([24, 24]))
+    zeta = np.stack([law.zeta[first], law.zeta[second]], axis=1)
+
+    # q(zeta | x) and q(z | x, zeta), [S, B].
+    features, top = image_features(model, x)
+    logits_1 = np.float64(model.global_networks[0]([top]))[:, 0]
+    given = tf.tile(tf.constant(zeta[:, None, :1], tf.float32), [1, len(x), 1])
+    logits_2 = np.float64(model.global_networks[1]([top, given]))[..., 0]
+    log_q = law.log_density(logits_1, first[:, None]) + law.log_density(logits_2, second[:, None])
+    weights = (law.weights[first] * law.weights[second])[:, None] * np.exp(log_q)
+    np.testing.assert_allclose(weights.sum(axis=0), 1.0, rtol=1e-8)
+    a, b, w = (np.float64(v).item() for v in model.rbm.get_weights())
+    log_prior = {z: a * z[0] + b * z[1] + w * z[0] * z[1] for z in np.ndindex(2, 2)}
+    log_z = logsumexp(list(log_prior.values()))
+    kl_z = 0.0
+    for z, energy in log_prior.items():
+        sign = 2 * np.array(z) - 1
+        log_q_z = log_expit(sign[0] * logits_1) + log_expit(sign[1] * logits_2)
+        log_r = law.log_r[z[0]][first] + law.log_r[z[1]][second]
+        kl_z += np.exp(log_q_z + log_r[:, None] - log_q) * (log_q_z - energy + log_z)
+
+    # h given zeta.
+    context = model.upsample([tf.constant(zeta, tf.float32)[:, None, None, :]])
+    context = tf.tile(context[:, tf.newaxis], [1, len(x), 1, 1, 1])
+    q_loc, q_scale = normal_law(model.local.posterior_networks[0]([features, context]))
+    p_loc, p_scale = normal_law(model.local.prior_networks[0]([context]))
+    variances = (q_scale / p_scale) ** 2
+    kl_h = 0.5 * (variances - 1 - np.log(variances) + ((q_loc - p_loc) / p_scale) ** 2)
+    t, t_weights = np.polynomial.hermite_e.hermegauss(30)
+    log_x = log_likelihood(model, x, context, q_loc + q_scale * t[:, None, None])
+    log_x = np.einsum("n,nsb->sb", t_weights / t_weights.sum(), log_x)
+
+    repeats = 20_000
+    terms = model.elbo_terms(np.repeat(x, repeats, axis=0), seed=4, limit="smoothed")
+    for values, value in (
+        (terms.elbo, log_x - kl_z - kl_h),
+        (terms.reconstruction, log_x),
+        (terms.kl_per_group[0], kl_z),
+        (terms.kl_per_group[1], kl_h),
+    ):
+        want, values = np.sum(weights * value, axis=0), np.float64(values).reshape(len(x), repeats)
+        error = oracles.normal_bound(values.std(axis=1), repeats)
+        assert np.all(error < 0.3)
+        assert np.all(np.abs(values.mean(axis=1) - want) < error + 1e-3)
 
 
 # --- the conditional decoder ---
