@@ -16,6 +16,7 @@ from docs import architecture, docstrings, picture, public
 MODULES = public.public_modules()
 # A sentence begins with a capital letter, a `name` or a formula.
 FIRST_LINE = re.compile(r"([A-Z`(-]|[pq]\(|(log|rho|zeta|mean_k|sum_i) ).*[.]", re.DOTALL)
+DOCUMENTED_KINDS = (inspect.ismodule, inspect.isclass, inspect.isfunction)
 # Those of Keras and of callables in general; where they go is said by the base class.
 PASSED_ON = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -66,6 +67,8 @@ def class_problems(cls):
 def problems_of(value, is_member=False):
     """What is wrong with the docstring of a module, class, function, method or property."""
     value = getattr(value, "__func__", value)
+    if not is_member and not any(is_kind(value) for is_kind in DOCUMENTED_KINDS):
+        return ["neither a module, a class nor a function: the reference has no place for it"]
     doc = inspect.getdoc(value) or ""
     first = re.split(r"\n\n|\n(?=Args:|Returns:|Raises:)", doc)[0]
     problems = [] if FIRST_LINE.fullmatch(first) else [f"the first sentence is none: {first!r}"]
@@ -150,6 +153,7 @@ class Fields(tuple):
         (begins_badly, ["the first sentence is none: 'returns nothing'"]),
         (Layer, ["`Call arguments:` has training, `call` has not"]),
         (Fields, ["`Attributes:` has centre, the class has not", "top is not explained"]),
+        ((1, 2), ["neither a module, a class nor a function: the reference has no place for it"]),
         (types.ModuleType("empty"), ["the first sentence is none: ''"]),
     ],
 )

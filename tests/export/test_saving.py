@@ -207,7 +207,7 @@ def test_warm_up_requests_are_those_of_the_signatures(exported):
         for record in tf.data.TFRecordDataset(str(path))
     ]
     signatures = set(exported.generator.specs) - {"serving_default"}
-    sizes = export.ALLOWED_BATCH_SIZES
+    sizes = layout.ALLOWED_BATCH_SIZES
     assert len(requests) == len(signatures) * len(sizes) <= 1000
     got = set()
     for request in requests:
@@ -224,7 +224,7 @@ def test_warm_up_requests_are_those_of_the_signatures(exported):
 def test_batching_config_ends_with_the_largest_batch(exported):
     text = (exported.directory / "1" / "batching_params.pbtxt").read_text()
     sizes = [int(line.split()[1]) for line in text.splitlines() if line.startswith("allowed_batch_sizes")]
-    assert sizes == list(export.ALLOWED_BATCH_SIZES)
+    assert sizes == list(layout.ALLOWED_BATCH_SIZES)
     assert f"max_batch_size {{ value: {sizes[-1]} }}" in text
 
 

@@ -15,13 +15,13 @@ from tests.export.conftest import MAX_SWEEPS, NUM_SAMPLES, make_colour, make_dva
 from tests.models import oracles
 from tfdvae import random
 from tfdvae.export import (
-    ALLOWED_BATCH_SIZES,
     GeneratorSignatures,
     export_generator,
     load_generator,
     make_chain_bank,
     row_seeds,
 )
+from tfdvae.export.layout import ALLOWED_BATCH_SIZES
 
 FALSE_FAILURES = 1e-6
 DISCRETE = ("images", "latents")

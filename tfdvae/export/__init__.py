@@ -2,13 +2,12 @@
 
 from tfdvae.export.audit import Audit, audit
 from tfdvae.export.generator import Generator, row_seeds
-from tfdvae.export.layout import ALLOWED_BATCH_SIZES, version_directory, versions
+from tfdvae.export.layout import version_directory, versions
 from tfdvae.export.loading import LoadedGenerator, load_generator
 from tfdvae.export.saving import export_generator
 from tfdvae.export.signatures import ChainBank, GeneratorSignatures, make_chain_bank
 
 __all__ = [
-    "ALLOWED_BATCH_SIZES",
     "Audit",
     "ChainBank",
     "Generator",
