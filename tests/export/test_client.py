@@ -123,6 +123,17 @@ def test_unknown_models_and_versions_are_named(address):
     client.close()
 
 
+def predict(address, signature, inputs):
+    """Sends a request to `toy` without the client's checks."""
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "toy", signature
+    for name, value in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    with grpc.insecure_channel(address) as channel:
+        response = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request)
+    return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+
+
 @pytest.mark.parametrize(
     ("signature", "change", "code"),
     [
@@ -138,37 +149,24 @@ def test_unknown_models_and_versions_are_named(address):
     ],
 )
 def test_wrong_requests_past_the_client_are_refused_by_the_server(address, client, signature, change, code):
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name, request.model_spec.signature_name = "toy", signature
     inputs = {"seed": np.zeros([1, 2], np.int32), "num_sweeps": np.ones(1, np.int32), **change}
-    for name, value in inputs.items():
-        if value is not None:
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as error:
-        prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request)
+    with pytest.raises(grpc.RpcError) as error:
+        predict(address, signature, {k: v for k, v in inputs.items() if v is not None})
     assert error.value.code() is code
     assert client.sample(2).shape == (2, 2, 3, 1)
 
 
 def test_a_row_that_is_not_valid_is_nan_past_the_client_and_sweeps_are_clamped(models, address):
-    def predict(signature, **inputs):
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name, request.model_spec.signature_name = "toy", signature
-        for name, value in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        with grpc.insecure_channel(address) as channel:
-            response = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request)
-        return tf.make_ndarray(response.outputs["images"])
-
     seeds = export.row_seeds(4, 3)
     images = np.ones([3, 2, 3, 1], np.float32)
     images[1, 0, 0] = np.nan
-    got = predict("reconstruct", images=images, seed=seeds)
+    got = predict(address, "reconstruct", {"images": images, "seed": seeds})["images"]
     assert np.isnan(got[1]).all()
     want = models[2][0].reconstruct(np.ones_like(images), seed=4)
     np.testing.assert_array_equal(got[[0, 2]], want[[0, 2]])
     for sweeps, clamped in ((-3, 1), (10**9, 5)):
-        got = predict("sample", seed=seeds, num_sweeps=np.full(3, sweeps, np.int32))
+        inputs = {"seed": seeds, "num_sweeps": np.full(3, sweeps, np.int32)}
+        got = predict(address, "sample", inputs)["images"]
         np.testing.assert_array_equal(got, models[2][0].sample(3, seed=4, num_sweeps=clamped))
 
 

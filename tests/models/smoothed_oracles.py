@@ -30,7 +30,10 @@ class Mixture:
 
 
 def overlapping_exponential(beta, count=60):
-    zeta, weights = gauss_legendre(0.0, 1.0, count)
+    return overlapping_exponential_at(beta, *gauss_legendre(0.0, 1.0, count))
+
+
+def overlapping_exponential_at(beta, zeta, weights=None):
     norm = np.log(beta) - np.log(-np.expm1(-beta))
     return Mixture(zeta, weights, norm - beta * zeta, norm - beta * (1 - zeta))
 

@@ -74,6 +74,14 @@ def log_likelihood(model, x, context, h):
     return oracles.bernoulli_log_prob(x.reshape(-1, 4), logits)
 
 
+def changes_of_a_step(model, x, learning_rate):
+    """What a step of gradient descent adds to each trainable variable."""
+    start = [w.numpy() for w in model.trainable_variables]
+    model.compile(keras.optimizers.SGD(learning_rate), run_eagerly=True)
+    model.train_on_batch(x)
+    return [w.numpy() - before for w, before in zip(model.trainable_variables, start, strict=True)]
+
+
 class Enumerated:
     """The tiny model in the binary limit: states of the 8 bits `[S]`, nodes of h `[N]`, images `[B]`.
 
@@ -401,20 +409,15 @@ def test_binary_groups_with_directed_priors_have_the_marginal_bound():
         ),
     ]
 
-    def log_density(zeta, logits):
-        log_one, log_zero = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)
-        return np.log(beta / -np.expm1(-beta)) + np.logaddexp(
-            log_zero - beta * zeta, log_one - beta * (1 - zeta)
-        )
-
     want = []
     for posterior, logits in zip(
         posteriors.global_groups + posteriors.local_groups, prior_logits, strict=True
     ):
         zeta = np.float64(posterior.value)
         assert np.all((zeta > 0) & (zeta < 1))
-        ratio = log_density(zeta, np.float64(posterior.logits)) - log_density(zeta, np.float64(logits))
-        want.append(ratio.reshape(16, -1).sum(axis=1))
+        law = smoothed_oracles.overlapping_exponential_at(beta, zeta)
+        q, p = (law.log_density(np.float64(x), ...) for x in (posterior.logits, logits))
+        want.append((q - p).reshape(16, -1).sum(axis=1))
     kl = model.latent_terms(every_image(), seed=0, limit="smoothed", training=False).kl_per_group
     np.testing.assert_allclose(kl, want, rtol=1e-4, atol=1e-4)
 
@@ -454,14 +457,7 @@ def test_bfloat16_convolutions_are_close():
     assert {w.dtype for w in models[1].trainable_variables} == {"float32"}
     np.testing.assert_allclose(rounded.elbo, exact.elbo, rtol=0.1)
     assert np.any(rounded.elbo.numpy() != exact.elbo.numpy())
-    changes = []
-    for model in models:
-        start = [w.numpy() for w in model.trainable_variables]
-        model.compile(keras.optimizers.SGD(1e-2), run_eagerly=True)
-        model.train_on_batch(x)
-        change = [w.numpy() - s for w, s in zip(model.trainable_variables, start, strict=True)]
-        changes.append(np.concatenate([c.ravel() for c in change]))
-    a, b = changes
+    a, b = (np.concatenate([c.ravel() for c in changes_of_a_step(m, x, 1e-2)]) for m in models)
     assert a @ b > 0.99 * np.linalg.norm(a) * np.linalg.norm(b) > 0
     assert np.any(a != b)
 
@@ -491,11 +487,7 @@ def test_training_uses_the_balanced_terms(global_prior, monkeypatch):
     monkeypatch.setattr(base, "balancing_coefficients", recorded)
     changes = {}
     for balanced in (True, False):
-        model = make(kl_balancing=balanced)
-        start = [w.numpy() for w in model.trainable_variables]
-        model.compile(keras.optimizers.SGD(1e-3), run_eagerly=True)
-        model.train_on_batch(x)
-        changes[balanced] = [w.numpy() - s for w, s in zip(model.trainable_variables, start, strict=True)]
+        changes[balanced] = changes_of_a_step(make(kl_balancing=balanced), x, 1e-3)
     (alpha,) = alphas
     groups = {"normal": 4, "rbm": 3}[global_prior]
     assert alpha.shape == (groups,)
