@@ -572,16 +572,7 @@ def test_the_plateau_is_that_of_the_state_that_could_be_read(tmp_path, decayed):
     assert plateau.state() == {"best": -1.0, "wait": 0}
 
 
-# --- log Z and pictures ---
-
-
-def test_log_partition_refresh(model):
-    refresh = attach(callbacks.LogPartitionRefresh(every_epochs=2), model)
-    for epoch, expected in ((0, 10), (1, 10), (2, 30)):
-        model.step.assign(10 * (epoch + 1))
-        refresh.on_epoch_begin(epoch)
-        assert model.stored_log_partition.step == expected
-    attach(callbacks.LogPartitionRefresh(), make_model(prior="bernoulli")).on_epoch_begin(0)
+# --- chains and pictures ---
 
 
 def test_chain_health_probe(model, caplog):

@@ -1,4 +1,4 @@
-"""Keras callbacks: logs, checkpoints that survive `kill -9`, pictures, fresh estimates of log Z."""
+"""Keras callbacks: logs, checkpoints that survive `kill -9`, pictures, the health of chains."""
 
 import csv
 import json
@@ -52,27 +52,6 @@ def write_json(path: str | os.PathLike, value) -> None:
     """Writes `value` as JSON to `path`, atomically."""
     text = json.dumps(value, indent=2, sort_keys=True) + "\n"
     write_atomically(path, lambda name: pathlib.Path(name).write_text(text))
-
-
-class LogPartitionRefresh(keras.callbacks.Callback):
-    """Measures log Z of the machine again every `every_epochs` epochs, so that the logs stay near the truth.
-
-    `fit` with validation data does so at each validation; this is for training without any.
-
-    Args:
-      every_epochs: how often.
-      seed: of the measurement.
-    """
-
-    def __init__(self, every_epochs=1, seed=0):
-        super().__init__()
-        self.every_epochs = every_epochs
-        self.seed = seed
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Refreshes the estimate."""
-        if self.model.rbm is not None and epoch % self.every_epochs == 0:
-            self.model.update_log_partition(seed=self.seed)
 
 
 class ChainHealthProbe(keras.callbacks.Callback):
@@ -344,12 +323,14 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         """Saves the best weights if they are, then the state.
 
         Raises:
-          ValueError: if a metric of the training is NaN or infinite: the last state before that stays.
+          ValueError: if a metric of the training is NaN or infinite, and not for want of a log Z: the last
+            state before that stays.
           OSError: if a file cannot be written: those before stay.
         """
         step, logs = int(self.model.step.numpy()), logs or {}
         means = {m.name: float(logs[m.name]) for m in self.model.metrics if m.name in logs}
-        if not np.all(np.isfinite(list(means.values()))):
+        has_log_partition = not np.isnan(logs.get("log_partition_error", 0.0))
+        if has_log_partition and not np.all(np.isfinite(list(means.values()))):
             raise ValueError(
                 f"The training has diverged: the means of the epoch that ends at step {step} are {means}. "
                 f"The checkpoints in {self.directory} are of earlier steps. Lower the learning rate"

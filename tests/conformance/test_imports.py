@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = (
     "_validation",
     "random",
-    "_objective",
+    "training",
     "numerics",
     "bijectors",
     "distributions",

@@ -5,20 +5,20 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import numerics, random
-from tfdvae._objective import OwnObjective, running_means, update_means
 from tfdvae._validation import finite, not_negative
 from tfdvae.boltzmann.chains import ContrastiveDivergence, PersistentChains, TemperedChains
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate, MeasuresLogPartition
 from tfdvae.boltzmann.log_partition.estimate import checked_estimate
 from tfdvae.boltzmann.pseudo_likelihood import pseudo_log_likelihood, stochastic_pseudo_log_likelihood
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine
+from tfdvae.training import TrainedModel, running_means, update_means
 
 NEGATIVE_PHASES = ("pcd", "cd", "tempered")
 _MEAN_MARGIN = 1e-3  # a unit that is always off starts with a bias of -6.9, not of minus infinity
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
-class RBMTrainer(OwnObjective, MeasuresLogPartition, keras.Model):
+class RBMTrainer(MeasuresLogPartition, TrainedModel):
     """Fits a machine to binary vectors, its left side, with the right side summed out.
 
     A step follows the gradient of the mean log p(x) = -F(x) - log Z over a batch: that of the free energy F
@@ -124,28 +124,14 @@ class RBMTrainer(OwnObjective, MeasuresLogPartition, keras.Model):
 
     # --- training ---
 
-    def compile(self, optimizer="sgd", jit_compile=False, **kwargs):
-        """As `keras.Model.compile`, without a loss.
+    def compile(self, optimizer="sgd", **kwargs):
+        """As `TrainedModel.compile`."""
+        super().compile(optimizer, **kwargs)
 
-        Args:
-          optimizer: any Keras optimizer.
-          jit_compile: off by default: loops of small matrix products are slower under XLA on CPUs.
-          **kwargs: passed on (`steps_per_execution`, `run_eagerly`, ...).
-
-        Raises:
-          ValueError: if a loss is given, or `steps_per_execution` is not 1 on several replicas.
+    def _step_objective(self, left):
+        """The free energies whose gradient is that of minus the log-likelihood, with the figures of the
+        weights before the update.
         """
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
-        self.optimizer.build(self.trainable_variables)
-
-    def train_step(self, data):
-        """One update, with the metrics at the weights before it."""
-        left = self._checked_batch(data)
-        # On one device a batch that is refused changes nothing; a replica waits for its own share alone.
-        with tf.control_dependencies([left]):
-            return self._update(left)
-
-    def _update(self, left):
         context = tf.distribute.get_replica_context()
         seed_samples, seed_units = random.split(self._replica_seed(self.step, "train_step"))
         from_data = getattr(self.negative_phase, "starts_from_data", False)
@@ -162,27 +148,25 @@ class RBMTrainer(OwnObjective, MeasuresLogPartition, keras.Model):
         negative_weights = tf.ones_like(shares) / whole if from_data else shares / num_replicas
         weights = tf.concat([tf.ones_like(left[:, 0]) / whole, -negative_weights], axis=0)
 
-        with tf.GradientTape() as tape:
+        def objective():
             # One call for data and samples: a gradient of two terms does not depend on their order.
             free_energy = self.rbm.free_energy(tf.concat([left, negative], axis=0))
-            objective = tf.reduce_sum(weights * free_energy)
+            surrogate = tf.reduce_sum(weights * free_energy)
             if self.weight_decay:
                 decay = self.weight_decay * tf.reduce_sum(tf.square(self.rbm.parameters.coupling))
-                objective += decay / num_replicas  # replicas' gradients are summed
-        pseudo = stochastic_pseudo_log_likelihood(self.rbm.parameters, left, seed=seed_units)
-        data_energy, sample_energy = tf.split(free_energy, [tf.shape(left)[0], tf.shape(negative)[0]])
-        gap = tf.reduce_sum(shares * sample_energy) - numerics.mean_or_zero(data_energy)
-        variables = self.trainable_variables
-        gradients = tape.gradient(objective, variables)
-        with tf.control_dependencies([pseudo]):  # measured before the weights change
-            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        self.step.assign_add(1)
-        return update_means(
-            self._training_means,
-            size,
-            pseudo_log_likelihood=numerics.mean_or_zero(pseudo),
-            free_energy_gap=gap,
-        )
+                surrogate += decay / num_replicas  # replicas' gradients are summed
+            pseudo = stochastic_pseudo_log_likelihood(self.rbm.parameters, left, seed=seed_units)
+            data_energy, sample_energy = tf.split(free_energy, [tf.shape(left)[0], tf.shape(negative)[0]])
+            gap = tf.reduce_sum(shares * sample_energy) - numerics.mean_or_zero(data_energy)
+            return surrogate, {
+                "pseudo_log_likelihood": numerics.mean_or_zero(pseudo),
+                "free_energy_gap": gap,
+            }
+
+        return objective
+
+    def _logged(self, figures, count):
+        return update_means(self._training_means, count, **figures)
 
     def test_step(self, data):
         """Mean log-likelihood, with the stored log Z, and pseudo-log-likelihood of a batch."""
@@ -206,26 +190,19 @@ class RBMTrainer(OwnObjective, MeasuresLogPartition, keras.Model):
         """The means of what has been trained or tested since they were last reset."""
         return {m.name: m.result() for m in self.metrics if m.count.numpy() > 0}
 
-    def fit(self, x=None, *args, **kwargs):
-        """As `keras.Model.fit`, on vectors of zeros and ones.
-
-        Raises:
-          ValueError: for data of another width, type or range, or with NaN. On one device the batch has
-            changed nothing.
-        """
-        self._refuse_weights(kwargs)
-        return super().fit(x, *args, **kwargs)
-
     def evaluate(self, *args, **kwargs):
-        """As `keras.Model.evaluate`; measures log Z first where the stored estimate is stale.
+        """As `TrainedModel.evaluate`; measures log Z first where the stored estimate is stale."""
+        self._refresh_log_partition()
+        return super().evaluate(*args, **kwargs)
 
-        Raises:
-          ValueError: as `fit` does.
-        """
-        self._refuse_weights(kwargs)
+    def test_on_batch(self, *args, **kwargs):
+        """As `TrainedModel.test_on_batch`; measures log Z first where the stored estimate is stale."""
+        self._refresh_log_partition()
+        return super().test_on_batch(*args, **kwargs)
+
+    def _refresh_log_partition(self):
         if not self.stored_log_partition.is_fresh:
             self.update_log_partition(seed=self.seed)
-        return super().evaluate(*args, **kwargs)
 
     # --- evaluation ---
 
@@ -270,7 +247,6 @@ class RBMTrainer(OwnObjective, MeasuresLogPartition, keras.Model):
     # --- checks ---
 
     data_message = "The data must be binary: other values than 0 and 1 (or NaN) arrived. Binarize it first"
-    _weights_message = "All vectors count the same: `sample_weight` and `class_weight` are not supported"
 
     def _checked_shape(self, left) -> tf.Tensor:
         """The vectors in the machine's dtype, after checks of shape and type."""
@@ -291,18 +267,16 @@ class RBMTrainer(OwnObjective, MeasuresLogPartition, keras.Model):
             raise ValueError(f"{self.data_message}. Received: values from {np.min(left)} to {np.max(left)}")
         return left
 
-    def _checked_batch(self, data) -> tf.Tensor:
-        """The vectors of a batch from `fit` or `evaluate`, with a check of the values in the graph."""
-        left, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if sample_weight is not None:
-            raise ValueError(self._weights_message)
-        left = self._checked_shape(left)
-        return self._with_checked_values(left, numerics.is_binary(left))
+    @property
+    def example_shape(self) -> tuple[int]:
+        """The shape of a vector, for `TrainedModel`."""
+        return (self.rbm.left_units,)
 
-    def _refuse_weights(self, arguments):
-        # Without `y` Keras drops them in silence.
-        if any(arguments.get(name) is not None for name in ("sample_weight", "class_weight")):
-            raise ValueError(self._weights_message)
+    def _checked_input(self, left):
+        return self._checked_shape(left)
+
+    def _is_valid(self, left):
+        return numerics.is_binary(left)
 
     # --- saving ---
 

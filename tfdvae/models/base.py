@@ -1,4 +1,4 @@
-"""Training, shared by all models: one train_step and one test_step.
+"""Training, shared by all models: what a step descends, and what is logged of the bound.
 
 A model supplies `latent_terms` (see `likelihood`); its negative phase supplies the samples that train
 the Boltzmann machine of its prior, if it has one.
@@ -6,17 +6,29 @@ the Boltzmann machine of its prior, if it has one.
 
 import keras
 import tensorflow as tf
+from absl import logging
 
 from tfdvae import numerics, random
-from tfdvae._objective import OwnObjective, running_means, update_means
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.chains import log_partition_surrogate
 from tfdvae.models.likelihood import LatentVariableModel, add_log_partition
 from tfdvae.objectives import balancing_coefficients, schedules
+from tfdvae.training import running_means, update_means
+
+_STEPS_OF_ONE_LOG_Z = 100  # of `train_on_batch`, which knows no epochs
+_IMPOSSIBLE = 1.0  # nats: a KL as far below 0 is not the noise of a batch
 
 
-class DiscreteVAE(OwnObjective, LatentVariableModel):
+class DiscreteVAE(LatentVariableModel):
     """Base class of the models: a `LatentVariableModel` that `fit` trains.
+
+    What is logged, in nats an image: `reconstruction`, `kl`, `elbo`, their difference, and `loss`, minus the
+    bound with the factor of the KL and the weight decay; in `fit` of the smoothed model, in `evaluate` of the
+    binary one. All but the first contain log Z of the Boltzmann machine. It is measured before `fit` and
+    `evaluate` and at the end of each epoch, whose figures hold the mean of log Z before and after it; while
+    an epoch runs, those of the progress bar hold the one before. `log_partition_error` is its standard error.
+    Where log Z could not be measured, these figures are NaN. A KL below 0, which an old or too small log Z
+    would give, is logged as 0, and as NaN if it is below -1.
 
     Args:
       image_shape: `(height, width, channels)`.
@@ -33,11 +45,17 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
         self.training_samples = positive_integer("training_samples", training_samples)
         self.kl_balancing = bool(kl_balancing)
         self.negative_phase = None
-        self.group_optimizers = {}
+        self._logs_are_rough = False
 
     def _finish_init(self):
         super()._finish_init()
+        # Without log Z, which is added when they are read.
         self._metric_means = running_means("loss", "elbo", "reconstruction", "kl")
+        self._kl_factor_mean = keras.metrics.Mean(name="kl_factor")
+        rows = keras.Variable(
+            0, dtype="int64", trainable=False, name="predicted_rows", aggregation="only_first_replica"
+        )
+        self._predicted_rows = lambda: rows  # behind a function, for it is no weight
 
     def parameter_groups(self) -> dict[str, list]:
         """The trainable variables by name of group: `"prior"` and `"networks"`."""
@@ -49,69 +67,17 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
         """The KL factor at the present step."""
         return {"kl_factor": float(schedules.value_at(self.kl_factor, self.step))}
 
-    def compile(self, optimizer="adam", group_optimizers=None, jit_compile=False, **kwargs):
-        """As `keras.Model.compile`, without a loss.
+    def compile(self, optimizer="adam", group_optimizers=None, **kwargs):
+        """As `TrainedModel.compile`; the groups are those of `parameter_groups`."""
+        super().compile(optimizer, group_optimizers, **kwargs)
 
-        Args:
-          optimizer: for all parameter groups that `group_optimizers` does not name.
-          group_optimizers: optional mapping from a group's name (see `parameter_groups`) to an optimizer.
-          jit_compile: off by default: loops of small matrix products are slower under XLA on CPUs.
-          **kwargs: passed on (`steps_per_execution`, `run_eagerly`, ...).
+    # --- a step ---
 
-        Raises:
-          ValueError: if a group is unknown, a loss is given, or `steps_per_execution` is not 1 on several
-            replicas.
+    def _step_objective(self, x):
+        """The annealed bound of a batch, and what estimates the gradient of log Z.
+
+        The negative phase advances once. The value of `log_partition_surrogate` enters no figure.
         """
-        group_optimizers = {k: keras.optimizers.get(v) for k, v in (group_optimizers or {}).items()}
-        groups = self.parameter_groups()
-        unknown = sorted(set(group_optimizers) - {name for name, variables in groups.items() if variables})
-        if unknown:
-            raise ValueError(
-                f"`group_optimizers` names the groups {unknown}, but the model has "
-                f"{sorted(name for name, variables in groups.items() if variables)}"
-            )
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
-        self.group_optimizers = group_optimizers
-        for group_optimizer, variables in self._optimizers_and_variables():
-            group_optimizer.build(variables)
-
-    def get_compile_config(self):
-        """Returns the compile configuration with the group optimizers."""
-        config = super().get_compile_config()
-        if config is not None and self.group_optimizers:
-            config["group_optimizers"] = {
-                k: keras.optimizers.serialize(v) for k, v in self.group_optimizers.items()
-            }
-        return config
-
-    def _optimizers_and_variables(self):
-        shared = []
-        for name, variables in self.parameter_groups().items():
-            if name in self.group_optimizers:
-                yield self.group_optimizers[name], variables
-            else:
-                shared += variables
-        if shared:
-            yield self.optimizer, shared
-
-    @property
-    def metrics(self):
-        """The running means that `fit` and `evaluate` report."""
-        return list(self._metric_means.values())
-
-    def train_step(self, data):
-        """One update: advance the negative phase, then a step on the annealed bound.
-
-        The gradient of log Z comes from `log_partition_surrogate`; its value enters no metric. `loss` is
-        minus the annealed bound plus the weight decay, with the stored *estimate* of log Z in it; `elbo`
-        and `kl` likewise, without the annealing factor.
-        """
-        x = self._checked_batch(data)
-        # On one device a batch that is refused changes nothing; a replica waits for its own share alone.
-        with tf.control_dependencies([x]):
-            return self._update(x)
-
-    def _update(self, x):
         context = tf.distribute.get_replica_context()
         num_replicas = context.num_replicas_in_sync
         seed_bound, seed_chains = random.split(self._replica_seed(self.step, "train_step"))
@@ -136,32 +102,15 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
             surrogate = share * (tf.reduce_sum(factors * kl_per_group) - reconstruction) + decay
             if samples is not None:
                 surrogate += factors[0] * log_partition_surrogate(self.rbm, samples)
-            terms = (reconstruction, tf.reduce_sum(kl_per_group), decay)
-            return surrogate / num_replicas, terms  # replicas' gradients are summed
+            figures = {
+                "reconstruction": reconstruction,
+                "kl": tf.reduce_sum(kl_per_group),
+                "weight_decay": decay,
+                "kl_factor": kl_factor,
+            }
+            return surrogate / num_replicas, figures  # replicas' gradients are summed
 
-        groups = list(self._optimizers_and_variables())
-        (reconstruction, kl, decay), gradients = _terms_and_gradients(
-            objective, [v for _, variables in groups for v in variables], pairwise=num_replicas == 1
-        )
-        # A finite loss may have a gradient that is not.
-        norm = tf.linalg.global_norm(gradients)
-        finite = self._assert_finite(
-            reconstruction=reconstruction, kl=kl, weight_decay=decay, gradient_norm=norm
-        )
-        gradients = iter(gradients)
-        with tf.control_dependencies([finite]):
-            for optimizer, variables in groups:
-                optimizer.apply_gradients([(next(gradients), v) for v in variables])
-        self.step.assign_add(1)
-        log_z = self._logged_log_partition()
-        return update_means(
-            self._metric_means,
-            tf.shape(x)[0],
-            loss=kl_factor * (kl + log_z) - reconstruction + decay,
-            elbo=reconstruction - kl - log_z,
-            reconstruction=reconstruction,
-            kl=kl + log_z,
-        )
+        return objective
 
     def _kl_weights(self, kl_per_group, kl_factor, share):
         """The factors of the groups besides `kl_factor`, `[groups]`; the Boltzmann machine is group 0."""
@@ -169,7 +118,8 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
         if not self.kl_balancing:
             return ones
         if self.rbm is not None:
-            kl_per_group = add_log_partition(kl_per_group, self._logged_log_partition())
+            # Where no value could be measured, a lower bound: the group only seems cheaper than it is.
+            kl_per_group = add_log_partition(kl_per_group, self.stored_log_partition.lower_tensor)
         kl_per_group = tf.stop_gradient(kl_per_group)
         context = tf.distribute.get_replica_context()
         if context.num_replicas_in_sync > 1:
@@ -181,41 +131,144 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
         x = self._checked_batch(data)
         # The number of examples seen so far counts the batches: no state of its own.
         counter = tf.cast(self._metric_means["loss"].count, tf.int32)
-        terms = self.latent_terms(
-            x, seed=self._replica_seed(counter, "test_step"), limit="binary", training=False
-        )
-        reconstruction, kl = numerics.mean_or_zero(terms.reconstruction), numerics.mean_or_zero(terms.kl)
-        kl += self._logged_log_partition()
-        return update_means(
+        seed = self._replica_seed(counter, "test_step")
+
+        def figures(x, seed):
+            terms = self.latent_terms(x, seed=seed, limit="binary", training=False)
+            reconstruction, kl = numerics.mean_or_zero(terms.reconstruction), numerics.mean_or_zero(terms.kl)
+            return {"reconstruction": reconstruction, "kl": kl, "weight_decay": 0.0, "kl_factor": 1.0}
+
+        return self._logged(self._through_xla(figures)(x, seed), tf.shape(x)[0])
+
+    def predict_step(self, data):
+        """What `call` makes of the images, whatever the batches that they come in."""
+        x = self._checked_batch(data)
+        context, rows = tf.distribute.get_replica_context(), self._predicted_rows()
+        counts = tf.one_hot(context.replica_id_in_sync_group, context.num_replicas_in_sync, dtype=tf.int64)
+        counts = context.all_reduce(tf.distribute.ReduceOp.SUM, counts * tf.shape(x, tf.int64)[0])
+        first = rows + tf.cumsum(counts, exclusive=True)[context.replica_id_in_sync_group]
+        seeds = self._seeds_of_rows(tf.cast(first, tf.int32), tf.shape(x)[0])
+        rows.assign_add(tf.reduce_sum(counts))
+        return self._through_xla(lambda x, seeds: self.reconstruct(x, seed=seeds, mean=True))(x, seeds)
+
+    # --- what is logged ---
+
+    @property
+    def metrics(self):
+        """The running means behind what `fit` and `evaluate` report."""
+        return list(self._metric_means.values())
+
+    def reset_metrics(self):
+        """Empties the running means."""
+        super().reset_metrics()
+        self._kl_factor_mean.reset_state()
+
+    def _logged(self, figures, count):
+        reconstruction, kl, factor = (figures[name] for name in ("reconstruction", "kl", "kl_factor"))
+        update_means(
             self._metric_means,
-            tf.shape(x)[0],
-            loss=kl - reconstruction,
+            count,
+            loss=factor * kl - reconstruction + figures["weight_decay"],
             elbo=reconstruction - kl,
             reconstruction=reconstruction,
             kl=kl,
         )
+        self._kl_factor_mean.update_state(factor, sample_weight=count)
+        return self._means_with(None if self.rbm is None else self.stored_log_partition.value_tensor)
 
-    def _checked_batch(self, data):
-        """The images of a batch from `fit` or `evaluate`, with a check of the values in the graph."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        x = self._check_images(x)
-        return self._with_checked_values(x, self.pixels_are_valid(x))
+    def _means_with(self, log_z):
+        """The running means with log Z in them, `None` for a normalized prior."""
+        means = {name: mean.result() for name, mean in self._metric_means.items()}
+        if log_z is None:
+            return means
+        kl = means["kl"] + log_z
+        kl = tf.where(kl < 0.0, 0.0, kl)  # NaN stays
+        added = kl - means["kl"]
+        return {
+            "loss": means["loss"] + self._kl_factor_mean.result() * added,
+            "elbo": means["elbo"] - added,
+            "reconstruction": means["reconstruction"],
+            "kl": kl,
+            # NaN with them, where there is no log Z to speak of.
+            "log_partition_error": self.stored_log_partition.standard_error_tensor + 0.0 * log_z,
+        }
 
-    def _logged_log_partition(self):
-        """The stored estimate of log Z, whatever its age: for metrics alone."""
-        return tf.constant(0.0) if self.rbm is None else self.stored_log_partition.value_tensor
+    def get_metrics_result(self):
+        """What `fit` and `evaluate` report at their end, with log Z of the weights that it is about.
 
-    def fit(self, x=None, *args, **kwargs):
-        """As `keras.Model.fit`; measures log Z first where there is no estimate yet."""
-        if self.rbm is not None and self.stored_log_partition.is_empty:
+        In an epoch of a training these have moved: log Z is then measured anew, and the mean of the values
+        before and after is that of an epoch, to second order.
+        """
+        if self.rbm is None:
+            return self._means_with(None)
+        log_z = self.stored_log_partition.value_tensor
+        if not self.stored_log_partition.is_fresh:
+            self._measure_log_partition(rough=self._logs_are_rough)
+            new = self.stored_log_partition.value_tensor
+            log_z = 0.5 * (log_z + new) if tf.math.is_finite(log_z) else new
+        kl = float(self._metric_means["kl"].result() + log_z)
+        if kl < -_IMPOSSIBLE:
+            logging.warning(
+                "Step %d: with log Z = %.3f +- %.3f the KL would be %.3f nats, and a KL is never negative. "
+                "The estimate is too small; the bounds are logged as NaN",
+                int(self.step.numpy()),
+                float(log_z),
+                float(self.stored_log_partition.standard_error_tensor),
+                kl,
+            )
+            log_z = tf.constant(float("nan"))
+        return self._means_with(log_z)
+
+    def _measure_log_partition(self, rough=False):
+        if rough:
+            self.stored_log_partition.measure_roughly(int(self.step.numpy()), seed=self.seed)
+        else:
             self.update_log_partition(seed=self.seed)
-        return super().fit(x, *args, **kwargs)
+
+    def _refresh_log_partition(self):
+        stored = self.stored_log_partition
+        if stored is not None and (stored.is_rough or not stored.is_fresh):
+            self._measure_log_partition()
+
+    def fit(self, *args, **kwargs):
+        """As `TrainedModel.fit`; log Z is that of the final weights at its end."""
+        arguments = self._checked_arguments(keras.Model.fit, *args, **kwargs)
+        self._refresh_log_partition()
+        # Validation compares epochs: it wants the better estimate.
+        validates = arguments.get("validation_data") is not None or arguments.get("validation_split")
+        self._logs_are_rough = not validates
+        history = super().fit(**arguments)
+        self._refresh_log_partition()
+        return history
 
     def evaluate(self, *args, **kwargs):
-        """As `keras.Model.evaluate`; measures log Z first where the stored estimate is stale."""
-        if self.rbm is not None and not self.stored_log_partition.is_fresh:
-            self.update_log_partition(seed=self.seed)
+        """As `TrainedModel.evaluate`; measures log Z first where the stored estimate is stale."""
+        self._refresh_log_partition()
         return super().evaluate(*args, **kwargs)
+
+    def train_on_batch(self, *args, **kwargs):
+        """As `TrainedModel.train_on_batch`; log Z in the logs is measured anew every 100 updates."""
+        stored = self.stored_log_partition
+        if stored is not None and (
+            stored.is_empty or int(self.step.numpy()) >= stored.step + _STEPS_OF_ONE_LOG_Z
+        ):
+            self._measure_log_partition(rough=True)
+        return super().train_on_batch(*args, **kwargs)
+
+    def test_on_batch(self, *args, **kwargs):
+        """As `TrainedModel.test_on_batch`; measures log Z first where the stored estimate is stale."""
+        self._refresh_log_partition()
+        return super().test_on_batch(*args, **kwargs)
+
+    def predict(self, *args, **kwargs):
+        """As `TrainedModel.predict`: row i of the result is that of `model(x)`, whatever `batch_size` is."""
+        self._predicted_rows().assign(0)
+        return super().predict(*args, **kwargs)
+
+    def predict_on_batch(self, x):
+        """As `TrainedModel.predict_on_batch`."""
+        self._predicted_rows().assign(0)
+        return super().predict_on_batch(x)
 
     def get_config(self):
         """Returns the configuration."""
@@ -225,24 +278,3 @@ class DiscreteVAE(OwnObjective, LatentVariableModel):
             "training_samples": self.training_samples,
             "kl_balancing": self.kl_balancing,
         }
-
-
-def _terms_and_gradients(objective, variables, pairwise):
-    """Calls `objective() -> (scalar, terms)`; returns the terms and the gradients of the scalar.
-
-    A tape adds up three and more terms of a gradient in one operation, which begins with whichever term's
-    buffer is free, so that the last bit depends on timing. `pairwise` additions do not; they need a graph
-    of their own, in which replicas could not synchronize.
-    """
-    if tf.executing_eagerly() or not pairwise:
-        with tf.GradientTape() as tape:
-            scalar, terms = objective()
-        return terms, tape.gradient(scalar, variables)
-
-    @tf.function(autograph=False)
-    def graph():
-        scalar, terms = objective()
-        method = tf.AggregationMethod.EXPERIMENTAL_TREE
-        return terms, tf.gradients(scalar, [v.value for v in variables], aggregation_method=method)
-
-    return graph()

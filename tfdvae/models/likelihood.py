@@ -6,7 +6,6 @@ A model supplies, in terms of log-probabilities, `latent_terms` (the terms of it
 
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -16,6 +15,7 @@ from tfdvae.boltzmann.log_partition import LogPartitionEstimate, MeasuresLogPart
 from tfdvae.boltzmann.log_partition.estimate import checked_estimate
 from tfdvae.models.posteriors import LIMITS
 from tfdvae.objectives import ImportanceAccumulator
+from tfdvae.training import TrainedModel
 
 
 class Decoded(NamedTuple):
@@ -59,7 +59,7 @@ def add_log_partition(kl_per_group, log_z) -> tf.Tensor:
     return tf.concat([kl_per_group[:1] + log_z, kl_per_group[1:]], axis=0)
 
 
-class LatentVariableModel(MeasuresLogPartition, keras.Model):
+class LatentVariableModel(MeasuresLogPartition, TrainedModel):
     """A model of images with latent variables, whose prior may have an unknown log Z.
 
     Subclasses build all their weights in `__init__`, then call `_finish_init`, and implement
@@ -160,9 +160,14 @@ class LatentVariableModel(MeasuresLogPartition, keras.Model):
         return self.decode(self.encode(x, seed=seed_q), seed=seed_x, mean=mean)
 
     def call(self, x, training=False):
-        """Mean reconstructions from one posterior sample (seeded by the model's own seed)."""
+        """Mean reconstructions from one posterior sample, seeded by the model's own seed and the row."""
         del training
-        return self.reconstruct(x, seed=self.seed, mean=True)
+        return self.reconstruct(x, seed=self._seeds_of_rows(0, tf.shape(x)[0]), mean=True)
+
+    def _seeds_of_rows(self, first, count) -> tf.Tensor:
+        """Seeds of `count` rows of a data set from row `first` on, for `call` and `predict`."""
+        seed = tf.broadcast_to(random.split(self.seed, 1, salt="call")[0], [count, 2])
+        return random.fold_in(seed, first + tf.range(count))
 
     # --- log Z ---
 
@@ -240,6 +245,17 @@ class LatentVariableModel(MeasuresLogPartition, keras.Model):
         for chunk in self.importance_chunks(x, num_samples, seed=seed, limit=limit):
             sums.update(chunk)
         return tf.constant(sums.log_mean_weight - estimate.value, tf.float32)
+
+    @property
+    def example_shape(self) -> tuple[int, int, int]:
+        """The shape of an image, for `TrainedModel`."""
+        return self.image_shape
+
+    def _checked_input(self, x):
+        return self._check_images(x)
+
+    def _is_valid(self, x):
+        return self.pixels_are_valid(x)
 
     def _check_limit(self, limit):
         if limit not in LIMITS:

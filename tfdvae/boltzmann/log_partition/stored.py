@@ -32,6 +32,7 @@ class StoredLogPartition(keras.layers.Layer):
         # value, standard error, lower, upper; NaN stands for "none".
         self._fields = weight((4,), "float64", keras.initializers.Constant(np.nan), "fields")
         self._stamp = weight((2,), "int64", "zeros", "step_and_fingerprint")
+        self._rough = False
         self.built = True
 
     def store(self, estimate: LogPartitionEstimate, step: int) -> None:
@@ -56,7 +57,19 @@ class StoredLogPartition(keras.layers.Layer):
                 rbm, num_chains=num_chains, num_temperatures=num_temperatures, seed=seed
             )
         self.store(estimate, step)
+        self._rough = False
         return estimate
+
+    def measure_roughly(self, step: int, *, seed) -> LogPartitionEstimate:
+        """Stores and returns a cheap estimate of log Z, for logs alone."""
+        estimate = self.measure(step, seed=seed, num_chains=100, num_temperatures=100)
+        self._rough = True
+        return estimate
+
+    @property
+    def is_rough(self) -> bool:
+        """Whether the estimate is one for logs alone."""
+        return self._rough
 
     def _fingerprint(self) -> int:
         digest = hashlib.sha256()
@@ -83,6 +96,16 @@ class StoredLogPartition(keras.layers.Layer):
     def value_tensor(self) -> tf.Tensor:
         """The value as a float32 scalar, whatever its age (NaN if empty): for the logs of training."""
         return tf.cast(self._fields[0], tf.float32)
+
+    @property
+    def lower_tensor(self) -> tf.Tensor:
+        """The largest known lower bound as a float32 scalar, whatever its age."""
+        return tf.cast(self._fields[0], tf.float32)
+
+    @property
+    def standard_error_tensor(self) -> tf.Tensor:
+        """The standard error as a float32 scalar, whatever its age."""
+        return tf.cast(self._fields[1], tf.float32)
 
     @property
     def estimate(self) -> LogPartitionEstimate:
