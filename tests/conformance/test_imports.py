@@ -16,6 +16,7 @@ LAYERS = (
     "_validation",
     "random",
     "_objective",
+    "_schedules",
     "numerics",
     "bijectors",
     "distributions",
