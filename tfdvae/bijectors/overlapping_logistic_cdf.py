@@ -21,23 +21,19 @@ def checked(scale: tf.Tensor, loc0: tf.Tensor, loc1: tf.Tensor) -> list[tf.Tenso
 
     See `_parameters.checked`.
     """
-    (scale,) = _parameters.checked(
-        "`scale` must be positive and finite", lambda s: (s > 0) & (s < np.inf), scale=scale
-    )
-    loc0, loc1 = _parameters.checked(
-        "`loc0` and `loc1` must be finite, with loc0 < loc1",
-        lambda low, high: (low < high) & (high - low < np.inf),
-        loc0=loc0,
-        loc1=loc1,
-    )
-    return _parameters.checked(
-        f"`scale` must be at least (loc1 - loc0) / {MAX_SEPARATION:g}, or gradients overflow float32",
+    rules = {
+        "`scale` must be positive and finite": lambda s, low, high: (s > 0) & (s < np.inf),
+        "`loc0` and `loc1` must be finite, with loc0 < loc1": lambda s, low, high: (
+            (low < high) & (high - low < np.inf)
+        ),
         # A little slack, so that the bound itself passes after rounding.
-        lambda s, low, high: high - low <= MAX_SEPARATION * (1.0 + 1e-5) * s,
-        scale=scale,
-        loc0=loc0,
-        loc1=loc1,
-    )
+        f"`scale` must be at least (loc1 - loc0) / {MAX_SEPARATION:g}, or gradients overflow float32": (
+            lambda s, low, high: high - low <= MAX_SEPARATION * (1.0 + 1e-5) * s
+        ),
+    }
+    for rule, holds in rules.items():
+        scale, _, _ = _parameters.checked(rule, holds, scale=scale, loc0=loc0, loc1=loc1)
+    return [scale, loc0, loc1]
 
 
 def location_scale_properties(dtype: tf.DType) -> dict[str, tfp.util.ParameterProperties]:
