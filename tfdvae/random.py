@@ -5,9 +5,13 @@ computations with the same seeds agree bit for bit on one machine. Seeds are der
 another by `split` (several purposes) and `fold_in` (a counter: step, replica, chunk). A salt keeps
 the streams of two functions apart even when both are handed the same seed.
 
-Seeds of rows are an int32 tensor `[batch, 2]` (or `[..., 2]`): `split`, `fold_in`, `bits`, `uniform` and
-`bernoulli` then give every row a stream of its own, whatever the batch that it is in. A server needs that,
-which merges the rows of many requests. These streams come from Threefry, the others from TensorFlow's Philox.
+Seeds of rows are an integer array or tensor `[batch, 2]` (or `[..., 2]`): `split`, `fold_in`, `bits`,
+`uniform` and `bernoulli` then give every row a stream of its own, whatever the batch that it is in. A server
+needs that, which merges the rows of many requests. These streams come from Threefry, the others from
+TensorFlow's Philox.
+
+`fold_in` mixes its counter into the second word of a seed: the same seed may come from two that differ in
+that word alone. So a seed that a user gave is split with a salt first, and only then folded.
 """
 
 import hashlib
@@ -38,32 +42,81 @@ def enable_reproducibility() -> None:
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
 
 
-def as_seed(seed: int | Sequence[int] | tf.Tensor) -> Seed:
-    """Returns `seed` (an int, or two ints) as an int32 tensor of shape `[2]`.
+def as_seed(seed: int | Sequence[int] | np.ndarray | tf.Tensor) -> Seed:
+    """Returns `seed` as an int32 tensor of shape `[2]`: two words of 32 bits.
+
+    One integer stands for its low and its high word, with the sign extended, and of a pair each is a word:
+    the same for integers of Python, of NumPy and of TensorFlow, whatever their dtype. Words are signed or
+    unsigned, so that -1 and 2**32 - 1 are one word.
 
     Raises:
-      ValueError: if `seed` is neither one nor two integers, or is `None`.
+      ValueError: if `seed` is neither one nor two integers, or one is known and has more than 64 bits, in
+        a pair 32 bits. In a graph, words of int64 tensors are cut to their low 32 bits.
     """
-    if isinstance(seed, bool | float) or seed is None:
-        raise ValueError(f"`seed` must be an integer or a pair of integers. Received: seed={seed!r}")
-    if isinstance(seed, int | np.integer):
-        seed = int(seed) & 0xFFFFFFFFFFFFFFFF
-        halves = np.array([seed & 0xFFFFFFFF, seed >> 32], np.uint32)
-        return tf.constant(halves.view(np.int32))
-    seed = tf.convert_to_tensor(seed)
-    if not seed.dtype.is_integer or seed.shape.rank not in (0, 1) or seed.shape[-1:] not in ([], [2]):
+    given, seed = seed, seed.tolist() if isinstance(seed, np.ndarray | np.generic) else seed
+    if _is_integer(seed):
+        _check_words(given, [seed], 64)
+        words = [seed, seed >> 32]
+    elif isinstance(seed, list | tuple) and len(seed) == 2 and all(map(_is_integer, seed)):
+        _check_words(given, seed, 32)
+        words = seed
+    else:
+        return _words_of_tensor(given)
+    return tf.constant(np.array([int(word) & 0xFFFFFFFF for word in words], np.uint32).view(np.int32))
+
+
+def _words_of_tensor(seed) -> Seed:
+    try:
+        tensor = tf.convert_to_tensor(seed)
+    except (TypeError, ValueError):  # `None`, or a list of other things
+        tensor = tf.constant("")
+    if not tensor.dtype.is_integer or tensor.shape not in ([], [2]):
+        received = f"a tensor of shape {tensor.shape} and dtype {tensor.dtype.name}"
         raise ValueError(
             "`seed` must be an integer or a pair of integers. Received: "
-            f"a tensor of shape {seed.shape} and dtype {seed.dtype.name}"
+            + (received if tensor.dtype.is_integer else repr(seed))
         )
-    if seed.shape.rank == 0:
-        seed = tf.stack([seed, tf.zeros_like(seed)])
-    return tf.cast(seed, tf.int32)
+    if tensor.shape.rank == 1:
+        return _cut_to_words(seed, tensor)
+    # The words of a scalar, the low one first.
+    return tf.bitcast(tensor if tensor.dtype == tf.uint64 else tf.cast(tensor, tf.int64), tf.int32)
+
+
+def _cut_to_words(seed, tensor: tf.Tensor) -> Seed:
+    """Each integer of a tensor as one word, int32 of the same shape."""
+    if tensor.dtype.size > 4:
+        known = tf.get_static_value(tensor)
+        if known is not None:
+            _check_words(seed, known.ravel().tolist(), 32)
+        return tf.bitcast(tensor, tf.int32)[..., 0]
+    return tf.bitcast(tensor, tf.int32) if tensor.dtype == tf.uint32 else tf.cast(tensor, tf.int32)
+
+
+def _is_integer(value) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _check_words(seed, integers, num_bits: int) -> None:
+    if not all(-(2 ** (num_bits - 1)) <= n < 2**num_bits for n in integers):
+        raise ValueError(
+            f"`seed` must fit 64 bits, each word of a pair 32 bits. Received: seed={str(seed)[:200]}"
+        )
 
 
 def are_row_seeds(seed) -> bool:
-    """Whether `seed` is a tensor of seeds, int32 `[..., 2]`, one a row, and not one for all."""
-    return tf.is_tensor(seed) and (seed.shape.rank or 0) > 1
+    """Whether `seed` is an array or tensor of seeds, `[..., 2]`, one a row, and not one for all."""
+    return (isinstance(seed, np.ndarray) or tf.is_tensor(seed)) and len(seed.shape) > 1
+
+
+def _row_seeds(seed) -> tf.Tensor:
+    """Seeds of rows as an int32 tensor."""
+    tensor = tf.convert_to_tensor(seed)
+    if not tensor.dtype.is_integer or tensor.shape[-1] != 2:
+        raise ValueError(
+            "Seeds of rows must be pairs of integers, [..., 2]. Received: "
+            f"a tensor of shape {tensor.shape} and dtype {tensor.dtype.name}"
+        )
+    return _cut_to_words(seed, tensor)
 
 
 def split(seed, n: int = 2, *, salt: str = "") -> list[Seed]:
@@ -71,6 +124,7 @@ def split(seed, n: int = 2, *, salt: str = "") -> list[Seed]:
     if salt:
         seed = fold_in(seed, int.from_bytes(hashlib.sha256(salt.encode()).digest()[:4], "little"))
     if are_row_seeds(seed):
+        seed = _row_seeds(seed)
         counters = np.array([[[i, _SPLIT_ROWS] for i in range(n)]], np.int32)
         words = _words_of_rows(tf.reshape(seed, [-1, 2]), counters)
         shape = tf.shape(seed)
@@ -86,7 +140,7 @@ def fold_in(seed, data) -> Seed:
     if isinstance(data, int | np.integer):
         data = np.array(int(data) & 0xFFFFFFFF, np.uint32).view(np.int32)
     if are_row_seeds(seed):
-        data = tf.cast(data, tf.int32)
+        seed, data = _row_seeds(seed), tf.cast(data, tf.int32)
         shape = tf.shape(seed)
         if data.shape.rank > 0:
             shape = tf.concat([tf.broadcast_dynamic_shape(shape[:-1], tf.shape(data)), [2]], axis=0)
@@ -97,6 +151,19 @@ def fold_in(seed, data) -> Seed:
     # The counter enters the key of the generator, and the first word keeps it apart from `split`.
     key = tf.bitwise.bitwise_xor(as_seed(seed), tf.stack([_FOLD, tf.cast(data, tf.int32)]))
     return bits([2], seed=key)
+
+
+def sample_seeds(seed, num_samples, *, first=0) -> Seed:
+    """Seeds of several samples of each row, from seeds of rows: `[..., 2]` to `[num_samples, ..., 2]`.
+
+    A sample's seed is a function of the row's seed and the sample's number, `first` for the first one: it
+    depends neither on the batch nor on how many samples are drawn at a time. A seed that is not one of
+    rows stays as it is.
+    """
+    if not are_row_seeds(seed):
+        return seed
+    numbers = tf.reshape(first + tf.range(num_samples), [-1] + [1] * (len(seed.shape) - 1))
+    return fold_in(seed[np.newaxis], numbers)
 
 
 def replica_seed(seed, counter, *, salt: str) -> Seed:
@@ -120,7 +187,7 @@ def bits(shape, *, seed) -> tf.Tensor:
       seed: a seed, see `as_seed`; or seeds of rows, whose leading dimensions are those of `shape`.
     """
     if are_row_seeds(seed):
-        words = row_bits(seed, tf.reduce_prod(tf.cast(shape[seed.shape.rank - 1 :], tf.int32)))
+        words = row_bits(seed, tf.reduce_prod(tf.cast(shape[len(seed.shape) - 1 :], tf.int32)))
         return tf.reshape(tf.bitcast(words, tf.int32), shape)
     return tf.random.stateless_uniform(shape, as_seed(seed), None, None, tf.int32, alg="philox")
 
@@ -217,5 +284,6 @@ def row_bits(seeds: tf.Tensor, num_words) -> tf.Tensor:
     Returns:
       Random 32-bit words, uint32, shape `[..., num_words]`.
     """
+    seeds = _row_seeds(seeds)
     words = _stream_of_rows(tf.reshape(seeds, [-1, 2]), num_words)
     return tf.reshape(words, tf.concat([tf.shape(seeds)[:-1], [num_words]], axis=0))

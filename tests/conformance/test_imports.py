@@ -16,6 +16,7 @@ LAYERS = (
     "_validation",
     "random",
     "training",
+    "_schedules",
     "numerics",
     "bijectors",
     "distributions",

@@ -215,7 +215,8 @@ def test_the_likelihood_is_the_mean_weight_without_log_z(name, trained):
         for count, samples in ((IMAGES, SAMPLES), (BATCH, 3), (1, 1), (0, 2)):
             got = model.log_likelihood(x[:count], samples, seed=5)
             assert (got.shape, got.dtype) == ((count,), tf.float32)
-            seed = random.fold_in(random.as_seed(5), 0)  # of the first chunk, here the only one
+            (seed,) = random.split(5, 1, salt="importance_chunks")
+            seed = random.fold_in(seed, 0)  # of the first chunk, here the only one
             weights = np.float64(model.log_weights(x[:count], samples, seed=seed))
             want = logsumexp(weights, axis=0) - np.log(samples) - model.log_partition.value
             np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-4)

@@ -25,6 +25,11 @@ ALL = [
 LOGITS = np.linspace(-4.0, 4.0, 60, dtype=np.float32).reshape(4, 15)
 
 
+PIECES = keras.optimizers.schedules.PiecewiseConstantDecay
+GROWTH = keras.optimizers.schedules.ExponentialDecay
+COSINE = keras.optimizers.schedules.CosineDecay
+
+
 def decay(first, last, steps=100):
     return keras.optimizers.schedules.PolynomialDecay(first, steps, last)
 
@@ -185,16 +190,16 @@ def test_functional_model_saves_and_loads(tmp_path):
             {"beta": None},
             r"`beta` must be a number or a keras.*Received: beta=None",
         ),
-        ("overlapping_exponential", {"beta": 0.0}, r"`beta` must be in \(0, 50\]\. Received: beta=0\.0"),
+        ("overlapping_exponential", {"beta": 0.0}, r"`beta` must be in \(0, 1000\]\. Received: beta=0\.0"),
         (
             "spike_and_exponential",
             {"beta": float("nan")},
-            r"`beta` must be in \(0, 50\]\. Received: beta=nan",
+            r"`beta` must be in \(0, 1000\]\. Received: beta=nan",
         ),
         (
             "spike_and_exponential",
             {"beta": decay(-1.0, 5.0)},
-            r"`beta` must be in \(0, 50\]\. Received: beta=-1",
+            r"`beta` must be in \(0, 1000\]\. Received: beta=-1",
         ),
         (
             "overlapping_logistic",
@@ -205,7 +210,7 @@ def test_functional_model_saves_and_loads(tmp_path):
         (
             "binary_concrete",
             {"temperature": 0},
-            r"`temperature` must be positive.*Received: temperature=0\.0",
+            r"`temperature` must be in \[0.001, 1000\]\. Received: temperature=0\.0",
         ),
     ],
 )
@@ -214,10 +219,99 @@ def test_bad_arguments(smoothing, parameters, message):
         Smoothing(smoothing, **parameters)
 
 
-def test_a_schedule_that_leaves_the_range_is_caught_when_its_value_is_known():
-    layer = Smoothing("overlapping_exponential", beta=decay(5.0, 90.0))
-    with pytest.raises(ValueError, match=r"`beta` must be in \(0, 50\]\. Received: beta=90"):
-        layer.distribution(LOGITS, step=100)
+class Rising(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of which nothing is known but its value at a step: first + step."""
+
+    def __init__(self, first):
+        self.first = first
+
+    def __call__(self, step):
+        return tf.cast(self.first + tf.cast(step, tf.int64), tf.float32)
+
+
+@pytest.mark.parametrize(
+    ("smoothing", "parameters", "message"),
+    [
+        ("overlapping_exponential", {"beta": decay(8.0, 1008.0)}, r"\(0, 1000\].* beta=1008\.0 at step 100"),
+        ("overlapping_exponential", {"beta": decay(8.0, 4008.0)}, r"\(0, 1000\].* beta=1008\.0 at step 25"),
+        ("spike_and_exponential", {"beta": decay(5.0, -5.0)}, r"\(0, 1000\].* beta=0\.0 at step 50"),
+        (
+            "overlapping_exponential",
+            {"beta": PIECES([5, 9], [8.0, 0.0, 9.0])},
+            r"\(0, 1000\].* beta=0\.0 at step 6",
+        ),
+        ("binary_concrete", {"temperature": GROWTH(1.0, 10, 10.0)}, r"temperature=1258\.92.* at step 31"),
+        ("binary_concrete", {"temperature": GROWTH(1.0, 10, 0.1)}, r"temperature=0\.00079.* at step 31"),
+        (
+            "overlapping_logistic",
+            {"scale": COSINE(0.1, 50)},
+            r"at least .* scale=0\.009.*, loc1=1\.0 at step",
+        ),
+        (
+            "overlapping_logistic",
+            {"scale": COSINE(0.1, 50, 1.0, warmup_target=-1.0, warmup_steps=10)},
+            r"must be positive.* scale=-0\.0.* at step 1$",
+        ),
+        ("overlapping_logistic", {"scale": 0.1, "loc1": decay(1.0, 101.0)}, r"loc1=11\.0 at step 10$"),
+    ],
+)
+def test_a_schedule_that_leaves_the_range_is_refused_at_once(smoothing, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        Smoothing(smoothing, **parameters)
+
+
+@pytest.mark.parametrize(
+    "beta",
+    [
+        decay(1.0, 1000.0),
+        PIECES([5, 9], [8.0, 1.0, 1000.0]),
+        COSINE(1.0, 50, 1.0, warmup_target=1000.0, warmup_steps=10),
+    ],
+)
+def test_a_schedule_may_use_the_whole_range(beta):
+    layer = Smoothing("overlapping_exponential", beta=beta)
+    for step in (0, 5, 6, 9, 10, 30, 10**6):
+        assert 1 <= layer.parameter(step)["beta"] <= 1000
+
+
+def test_an_unknown_schedule_is_checked_at_each_step():
+    with pytest.raises(ValueError, match=r"`beta` must be in .* Received: beta=-3\.0 at step 0"):
+        Smoothing("overlapping_exponential", beta=Rising(-3))
+    layer = Smoothing("overlapping_exponential", beta=Rising(990))
+    layer.check(10)
+    for call in (layer.check, lambda step: layer.distribution(LOGITS, step)):
+        with pytest.raises(ValueError, match=r"`beta` must be in \(0, 1000\]\. .* beta=1001\.0 at step 11"):
+            call(11)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    ("smoothing", "name", "first", "bad"),
+    [
+        ("overlapping_exponential", "beta", 990, 11),
+        ("spike_and_exponential", "beta", 990, 11),
+        ("binary_concrete", "temperature", 990, 11),
+        ("overlapping_logistic", "loc0", -5, 6),
+    ],
+)
+def test_in_a_graph_a_value_out_of_range_gives_nan(smoothing, name, first, bad, jit_compile):
+    parameters = {"scale": 1.0} if smoothing == "overlapping_logistic" else {}
+    layer = Smoothing(smoothing, **parameters, **{name: Rising(first)})
+
+    @tf.function(jit_compile=jit_compile)
+    def draw(step):
+        logits = tf.constant(LOGITS)
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            zeta = layer(logits, seed=1, training=True, step=step)
+        return zeta, tape.gradient(zeta, logits)
+
+    for value in draw(tf.constant(bad - 1)):
+        assert np.isfinite(value).all()
+    zeta, gradient = draw(tf.constant(bad))
+    assert np.isnan(zeta).all()
+    # Where a spike's z is 0 it is 0 whatever the slope is.
+    assert np.isnan(gradient).any() if smoothing == "spike_and_exponential" else np.isnan(gradient).all()
 
 
 def test_a_seed_is_required():

@@ -55,6 +55,54 @@ def test_round_trip_through_json(schedule):
     assert schedules.deserialize(schedule) is schedule
 
 
+class Falling(keras.optimizers.schedules.LearningRateSchedule):
+    """1 - step, of which nothing but its value at a step is known."""
+
+    def __call__(self, step):
+        return tf.cast(1 - step, tf.float32)
+
+
+@pytest.mark.parametrize("value", ["linear", True, None, [1.0], lambda step: 1.0, tf.constant(1.0), {"a": 1}])
+def test_what_is_neither_a_number_nor_a_schedule_is_refused_by_name(value):
+    with pytest.raises(ValueError, match=r"`kl_factor` must be a number or a keras.* Received: kl_factor="):
+        schedules.checked("kl_factor", value, low=0.0)
+    with pytest.raises(ValueError, match=r"`schedule` must be a number or a keras"):
+        schedules.deserialize(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "received"),
+    [
+        (-0.5, "=-0.5"),
+        (float("nan"), "=nan"),
+        (float("inf"), "=inf"),
+        (schedules.linear(1.0, -1.0, 10), "=-0.2.* at step 6"),
+        (schedules.piecewise_constant([3], [1.0, -2.0]), "=-2.0 at step 4"),
+        (keras.optimizers.schedules.ExponentialDecay(1.0, 1, 10.0), "=inf at step 39"),
+        (Falling(), None),
+    ],
+)
+def test_values_out_of_range_are_refused(value, received):
+    """At once, with the first step, or at their steps."""
+    message = r"`kl_factor` must be finite and in \[0, inf\]\. Received: kl_factor"
+    if received is not None:
+        with pytest.raises(ValueError, match=f"{message}{received}$"):
+            schedules.checked("kl_factor", value, low=0.0)
+        return
+    assert schedules.checked("kl_factor", value, low=0.0) is value
+    with pytest.raises(ValueError, match=f"{message}=-1.0 at step 2$"):
+        schedules.value_at(value, 2, name="kl_factor", low=0.0)
+    compiled = tf.function(lambda step: schedules.value_at(value, step, name="kl_factor", low=0.0))
+    np.testing.assert_array_equal([compiled(tf.constant(step)) for step in (0, 1, 2)], [1.0, 0.0, np.nan])
+
+
+@pytest.mark.parametrize("schedule", [LINEAR, CONSTANT, 0.3, 1, np.float32(2)])
+def test_what_is_in_range_is_returned_as_it_is(schedule):
+    assert schedules.checked("kl_factor", schedule, low=0.0) is schedule
+    restored = schedules.checked("kl_factor", schedules.serialize(schedule), low=0.0)
+    assert schedules.value_at(restored, 500) == schedules.value_at(schedule, 500)
+
+
 def test_errors():
     for num_steps in (0, -3):
         with pytest.raises(

@@ -16,33 +16,24 @@ from tfdvae.bijectors import _parameters
 MAX_SEPARATION = 100.0
 
 
-def check_parameters(values, scale: tf.Tensor, loc0: tf.Tensor, loc1: tf.Tensor) -> None:
-    """Raises a ValueError unless scale > 0 and 0 < (loc1 - loc0) / scale <= 100 (where known).
+def checked(scale: tf.Tensor, loc0: tf.Tensor, loc1: tf.Tensor) -> list[tf.Tensor]:
+    """The parameters, after a check that scale > 0 and 0 < (loc1 - loc0) / scale <= 100.
 
-    Args:
-      values: the arguments as given, `(scale, loc0, loc1)`, for the message.
-      scale: the scale as a tensor.
-      loc0: the location of z = 0 as a tensor.
-      loc1: the location of z = 1 as a tensor.
+    See `_parameters.checked`.
     """
-    given = f"scale={values[0]}, loc0={values[1]}, loc1={values[2]}"
-    _parameters.check_positive("scale", values[0], scale)
-    _parameters.check(
-        "`loc0` and `loc1` must be finite, with loc0 < loc1",
-        given,
-        lambda low, high: (low < high) & np.isfinite(high - low),
-        loc0,
-        loc1,
-    )
-    _parameters.check(
-        f"`scale` must be at least (loc1 - loc0) / {MAX_SEPARATION:g}, or gradients overflow float32",
-        given,
+    rules = {
+        "`scale` must be positive and finite": lambda s, low, high: (s > 0) & (s < np.inf),
+        "`loc0` and `loc1` must be finite, with loc0 < loc1": lambda s, low, high: (
+            (low < high) & (high - low < np.inf)
+        ),
         # A little slack, so that the bound itself passes after rounding.
-        lambda s, low, high: high - low <= MAX_SEPARATION * (1.0 + 1e-5) * s,
-        scale,
-        loc0,
-        loc1,
-    )
+        f"`scale` must be at least (loc1 - loc0) / {MAX_SEPARATION:g}, or gradients overflow float32": (
+            lambda s, low, high: high - low <= MAX_SEPARATION * (1.0 + 1e-5) * s
+        ),
+    }
+    for rule, holds in rules.items():
+        scale, _, _ = _parameters.checked(rule, holds, scale=scale, loc0=loc0, loc1=loc1)
+    return [scale, loc0, loc1]
 
 
 def location_scale_properties(dtype: tf.DType) -> dict[str, tfp.util.ParameterProperties]:
@@ -164,11 +155,10 @@ class OverlappingLogisticCDF(tfp.bijectors.Bijector):
         parameters = dict(locals())
         with tf.name_scope(name) as name:
             dtype = _parameters.common_dtype(logits, scale, loc0, loc1)
-            self._logits = tf.convert_to_tensor(logits, dtype, name="logits")
-            self._scale = tf.convert_to_tensor(scale, dtype, name="scale")
-            self._loc0 = tf.convert_to_tensor(loc0, dtype, name="loc0")
-            self._loc1 = tf.convert_to_tensor(loc1, dtype, name="loc1")
-            check_parameters((scale, loc0, loc1), self._scale, self._loc0, self._loc1)
+            (self._logits,) = _parameters.keep(None, dtype, logits=logits)
+            self._scale, self._loc0, self._loc1 = _parameters.keep(
+                checked, dtype, scale=scale, loc0=loc0, loc1=loc1
+            )
             super().__init__(
                 forward_min_event_ndims=0,
                 dtype=dtype,
@@ -205,11 +195,15 @@ class OverlappingLogisticCDF(tfp.bijectors.Bijector):
     def _is_increasing(cls):
         return True
 
+    def _read(self):
+        smoothing = _parameters.read(checked, self._scale, self._loc0, self._loc1)
+        return *_parameters.read(None, self._logits), *smoothing
+
     def _forward(self, x):
-        return cdf(x, self.logits, self.scale, self.loc0, self.loc1)
+        return cdf(x, *self._read())
 
     def _inverse(self, y):
-        return quantile(y, self.logits, self.scale, self.loc0, self.loc1)
+        return quantile(y, *self._read())
 
     def _forward_log_det_jacobian(self, x):
-        return log_density(x, self.logits, self.scale, self.loc0, self.loc1)
+        return log_density(x, *self._read())

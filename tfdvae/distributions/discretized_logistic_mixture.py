@@ -29,7 +29,7 @@ class DiscretizedLogisticMixture(tfd.Distribution):
     takes values of any numeric dtype, and is -inf where one is not an integer in low..high. `sample`
     gives exact integers in the dtype of the parameters, and is not reparameterized. In float32, values
     and gradients are finite for |log_scales| <= 80 and |means| <= 1000. The mean is not defined: with
-    coefficients it needs a sum over all pixels.
+    coefficients it needs a sum over all pixels. Parameters may be variables, which are read at each use.
 
     Args:
       mixture_logits: unnormalized log-weights of the components, `[..., K]`; float32 or float64.
@@ -63,11 +63,10 @@ class DiscretizedLogisticMixture(tfd.Distribution):
         tensors = {key: parameters[key] for key in self._parameter_properties(None)}
         with tf.name_scope(name) as name:
             dtype = _common_dtype(tensors)
-            for key, value in tensors.items():
-                tensors[key] = None if value is None else tf.convert_to_tensor(value, dtype, name=key)
-            _check_shapes(tensors)
+            kept = _parameters.keep(None, dtype, **tensors)
+            _check_shapes(dict(zip(tensors, kept, strict=True)))
             _check_range(low, high, dtype)
-            self._mixture_logits, self._means, self._log_scales, self._coefficients = tensors.values()
+            self._mixture_logits, self._means, self._log_scales, self._coefficients = kept
             self._low, self._high = int(low), int(high)
             super().__init__(
                 dtype=dtype,
@@ -119,22 +118,27 @@ class DiscretizedLogisticMixture(tfd.Distribution):
     def _event_shape_tensor(self):
         return tf.constant(self._means.shape[-1:], tf.int32)
 
+    def _read(self):
+        """The present values of the four parameters, tensors or `None`."""
+        return _parameters.read(None, self._mixture_logits, self._means, self._log_scales, self._coefficients)
+
     def _scaled(self, x):
         return (2.0 * x - (self._low + self._high)) / (self._high - self._low)
 
     def _log_prob(self, value):
         if not value.shape[-1:].is_compatible_with(self.event_shape):
             raise ValueError(f"`value` must have shape [..., {self.event_shape[0]}]. Received: {value.shape}")
+        mixture_logits, means, log_scales, coefficients = self._read()
         # float64 up to the distance from the mean: a narrow scale magnifies the rounding of s(x) - m_i,
         # and in float32 neighbouring bins would no longer meet.
-        x, means = tf.cast(value, tf.float64), tf.cast(self._means, tf.float64)
-        coefficients = None if self._coefficients is None else tf.cast(self._coefficients, tf.float64)
+        x, means = tf.cast(value, tf.float64), tf.cast(means, tf.float64)
+        coefficients = None if coefficients is None else tf.cast(coefficients, tf.float64)
         outside = (x < self._low) | (x > self._high) | (tf.abs(x - tf.round(x)) > 0.0)  # False for NaN
         # Put inside first, for the gradient of a branch not taken is 0 times an infinite distance.
         x = tf.where(outside, tf.cast(self._low, tf.float64), x)[..., tf.newaxis, :]
         scaled = tf.unstack(self._scaled(x), num=self.event_shape[0], axis=-1)
-        log_joint = tf.nn.log_softmax(self._mixture_logits)
-        for i, log_scale in enumerate(tf.unstack(self._log_scales, axis=-1)):
+        log_joint = tf.nn.log_softmax(mixture_logits)
+        for i, log_scale in enumerate(tf.unstack(log_scales, axis=-1)):
             distance = scaled[i] - _conditional_mean(i, means, coefficients, scaled)
             log_joint += self._log_bin(x[..., i], distance, log_scale)
         log_prob = tf.reduce_logsumexp(log_joint, axis=-1)
@@ -156,20 +160,18 @@ class DiscretizedLogisticMixture(tfd.Distribution):
 
     def _sample_n(self, n, seed=None):
         (seed,) = random.split(seed, 1, salt="discretized_logistic_mixture")
-        if random.are_row_seeds(seed):
-            seed = random.fold_in(
-                seed[tf.newaxis], tf.reshape(tf.range(n), [n] + [1] * (seed.shape.rank - 1))
-            )
+        seed = random.sample_seeds(seed, n)
+        mixture_logits, *parameters = self._read()
         sizes = [self._mixture_logits.shape[-1], self._means.shape[-1]]
         shape = tf.concat([[n], self.batch_shape_tensor(), [sum(sizes)]], axis=0)
         uniform = random.uniform(shape, seed=seed, dtype=self.dtype)
         for_component, for_noise = tf.split(uniform, sizes, axis=-1)
         # Gumbel-max: a cumulative sum may round so that it picks a component of weight 0.
-        component = tf.argmax(self._mixture_logits - tf.math.log(-tf.math.log(for_component)), axis=-1)
+        component = tf.argmax(mixture_logits - tf.math.log(-tf.math.log(for_component)), axis=-1)
         chosen = tf.one_hot(component, sizes[0], dtype=self.dtype)[..., tf.newaxis]
         means, log_scales, coefficients = (
             None if parameter is None else tf.reduce_sum(chosen * parameter, axis=-2)
-            for parameter in (self._means, self._log_scales, self._coefficients)
+            for parameter in parameters
         )
         noise = tf.exp(log_scales) * (tf.math.log(for_noise) - tf.math.log1p(-for_noise))
         values, scaled = [], []

@@ -48,10 +48,9 @@ class OverlappingLogistic(SmoothedBernoulli):
         _parameters.require("scale", scale)
         with tf.name_scope(name) as name:
             dtype = _parameters.common_dtype(logits, probs, scale, loc0, loc1)
-            self._scale = tf.convert_to_tensor(scale, dtype, name="scale")
-            self._loc0 = tf.convert_to_tensor(loc0, dtype, name="loc0")
-            self._loc1 = tf.convert_to_tensor(loc1, dtype, name="loc1")
-            mixture.check_parameters((scale, loc0, loc1), self._scale, self._loc0, self._loc1)
+            self._scale, self._loc0, self._loc1 = _parameters.keep(
+                mixture.checked, dtype, scale=scale, loc0=loc0, loc1=loc1
+            )
             super().__init__(
                 logits,
                 probs,
@@ -82,17 +81,20 @@ class OverlappingLogistic(SmoothedBernoulli):
         """Location of the component of z = 1."""
         return self._loc1
 
+    def _read(self):
+        return _parameters.read(mixture.checked, self._scale, self._loc0, self._loc1)
+
     def _quantile(self, value):
-        return mixture.quantile(value, self._log_odds, self.scale, self.loc0, self.loc1)
+        return mixture.quantile(value, self.logits_parameter(), *self._read())
 
     def _cdf(self, value):
-        return mixture.cdf(value, self._log_odds, self.scale, self.loc0, self.loc1)
+        return mixture.cdf(value, self.logits_parameter(), *self._read())
 
     def _log_prob(self, value):
-        return mixture.log_density(value, self._log_odds, self.scale, self.loc0, self.loc1)
+        return mixture.log_density(value, self.logits_parameter(), *self._read())
 
     def _log_density_ratio(self, zeta):
-        return mixture.log_density_ratio(zeta, self.scale, self.loc0, self.loc1)
+        return mixture.log_density_ratio(zeta, *self._read())
 
     def _default_event_space_bijector(self):
         return tfp.bijectors.Identity(validate_args=self.validate_args)

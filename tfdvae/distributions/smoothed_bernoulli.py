@@ -27,7 +27,8 @@ class RelaxedBernoulli(tfd.Distribution):
 
     Batch shape: the broadcast shape of the parameters. Event shape: scalar. Probabilities given as
     `probs` are moved into the open interval (0, 1), to the nearest number of their dtype with finite
-    log-odds.
+    log-odds. Parameters may be variables, which are read at each use, as in TFP. A parameter whose value is
+    not known, in a graph, makes everything NaN where it is out of range.
 
     Args:
       logits: log-odds of z = 1, or `None`.
@@ -52,18 +53,11 @@ class RelaxedBernoulli(tfd.Distribution):
             raise ValueError(
                 f"Exactly one of `logits` and `probs` must be given. Received: logits={logits}, probs={probs}"
             )
+        self._logits = self._probs = None
         if logits is None:
-            self._probs = tf.convert_to_tensor(probs, dtype, name="probs")
-            _parameters.check(
-                "`probs` must be in [0, 1]", f"probs={probs}", lambda q: (q >= 0) & (q <= 1), self._probs
-            )
-            limits = np.finfo(dtype.as_numpy_dtype)
-            inside = tf.clip_by_value(self._probs, limits.tiny, 1.0 - limits.epsneg)
-            self._logits = None
-            self._log_odds = tf.math.log(inside) - tf.math.log1p(-inside)
+            (self._probs,) = _parameters.keep(_checked_probs, dtype, probs=probs)
         else:
-            self._probs = None
-            self._logits = self._log_odds = tf.convert_to_tensor(logits, dtype, name="logits")
+            (self._logits,) = _parameters.keep(None, dtype, logits=logits)
         super().__init__(
             dtype=dtype,
             reparameterization_type=tfd.FULLY_REPARAMETERIZED,
@@ -84,29 +78,36 @@ class RelaxedBernoulli(tfd.Distribution):
 
     @property
     def logits(self) -> tf.Tensor | None:
-        """The argument `logits`, as a tensor."""
+        """The argument `logits`, as a tensor or a variable."""
         return self._logits
 
     @property
     def probs(self) -> tf.Tensor | None:
-        """The argument `probs`, as a tensor."""
+        """The argument `probs`, as a tensor or a variable."""
         return self._probs
 
     def logits_parameter(self) -> tf.Tensor:
         """Log-odds of z = 1, from whichever argument was given."""
-        return self._log_odds
+        if self._probs is None:
+            return tf.convert_to_tensor(self._logits)
+        limits = np.finfo(self.dtype.as_numpy_dtype)
+        inside = tf.clip_by_value(self.probs_parameter(), limits.tiny, 1.0 - limits.epsneg)
+        return tf.math.log(inside) - tf.math.log1p(-inside)
 
     def probs_parameter(self) -> tf.Tensor:
         """Probability of z = 1, from whichever argument was given."""
-        return tf.sigmoid(self._log_odds) if self._probs is None else self._probs
+        if self._probs is None:
+            return tf.sigmoid(self._logits)
+        (probs,) = _parameters.read(_checked_probs, self._probs)
+        return probs
 
     def binary_limit(self) -> tfd.Bernoulli:
         """The law of z: what the distribution tends to when its smoothing is removed.
 
         Returns:
-          `tfd.Bernoulli` with the same logits; its dtype is that of `zeta`.
+          `tfd.Bernoulli` with the same logits or probs; its dtype is that of `zeta`.
         """
-        return tfd.Bernoulli(logits=self._log_odds, dtype=self.dtype)
+        return tfd.Bernoulli(logits=self._logits, probs=self._probs, dtype=self.dtype)
 
     def _event_shape(self):
         return tf.TensorShape([])
@@ -155,7 +156,7 @@ class SmoothedBernoulli(RelaxedBernoulli):
         Arguments, result and errors are those of `log_density_ratio`.
         """
         with tf.name_scope(name):
-            return self._log_odds + self._log_density_ratio(tf.convert_to_tensor(value, self.dtype))
+            return self.logits_parameter() + self._log_density_ratio(tf.convert_to_tensor(value, self.dtype))
 
     def posterior_probs(self, value, name: str = "posterior_probs") -> tf.Tensor:
         """q(z=1|zeta=value).
@@ -174,7 +175,11 @@ class SmoothedBernoulli(RelaxedBernoulli):
         raise NotImplementedError(f"{type(self).__name__} does not define `log_density_ratio`.")
 
     def _posterior_probs(self, zeta):
-        return tf.sigmoid(self._log_odds + self._log_density_ratio(zeta))
+        return tf.sigmoid(self.logits_parameter() + self._log_density_ratio(zeta))
+
+
+def _checked_probs(probs: tf.Tensor) -> list[tf.Tensor]:
+    return _parameters.checked("`probs` must be in [0, 1]", lambda q: (q >= 0) & (q <= 1), probs=probs)
 
 
 def outside_unit_interval(zeta: tf.Tensor) -> tf.Tensor:

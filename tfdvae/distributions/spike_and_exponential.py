@@ -6,6 +6,8 @@ from tfdvae.bijectors import _parameters
 from tfdvae.bijectors import overlapping_exponential_cdf as exponential
 from tfdvae.distributions.smoothed_bernoulli import SmoothedBernoulli
 
+_LARGE_BETA = 20.0
+
 
 @tf.custom_gradient
 def _quantile(rho, logits, beta):
@@ -17,11 +19,16 @@ def _quantile(rho, logits, beta):
     # Where z = 0, q may have underflowed; it is not used there.
     safe_q = tf.where(on, q, 1.0)
     fraction = tf.clip_by_value(excess / safe_q, 0.0, 1.0)
-    zeta = tf.minimum(tf.math.log1p(fraction * tf.math.expm1(beta)) / beta, 1.0)
+    # log(1 + f expm1(beta)) = beta + log(f + (1 - f) exp(-beta)): the first is exact for small zeta, the
+    # second does not overflow.
+    exact = tf.math.log1p(fraction * tf.math.expm1(tf.minimum(beta, _LARGE_BETA)))
+    large = beta + tf.math.log(fraction + (1.0 - fraction) * tf.exp(-beta))
+    zeta = tf.clip_by_value(tf.where(beta < _LARGE_BETA, exact, large) / beta, 0.0, 1.0)
 
     def gradient(upstream):
         upstream = tf.where(on, upstream, 0.0)
-        to_one = tf.math.expm1(beta * (1.0 - zeta)) / beta
+        # exp(-beta (1 - zeta)) is at least the fraction, which never is as small as exp(-80).
+        to_one = tf.math.expm1(tf.minimum(beta * (1.0 - zeta), 80.0)) / beta
         d_rho = (to_one + 1.0 / beta) * -tf.math.expm1(-beta) / safe_q
         d_beta = (tf.math.expm1(-beta * zeta) / tf.math.expm1(-beta) - zeta) / beta
         return (
@@ -40,18 +47,18 @@ class SpikeAndExponential(SmoothedBernoulli):
     with gradient 0 on the spike), `cdf`, `posterior_probs` and `binary_limit` are defined. A density
     with respect to zeta does not exist, so `log_prob`, `log_density_ratio` and `posterior_logits`
     (which is -inf or inf) are not; they raise NotImplementedError. Values and gradients are finite for
-    |logits| <= 30 and 0 < beta <= 50. Rolfe (2016), "Discrete variational autoencoders".
+    |logits| <= 30 and 0 < beta <= 1000. Rolfe (2016), "Discrete variational autoencoders".
 
     Args:
       logits: log-odds of z = 1, or `None`; any shape.
       probs: probability of z = 1, or `None`. Exactly one of the two is given.
-      beta: inverse temperature, in (0, 50]; broadcast against the logits.
+      beta: inverse temperature, in (0, 1000]; broadcast against the logits.
       validate_args: as in `tfd.Distribution`.
       allow_nan_stats: as in `tfd.Distribution`.
       name: name of the distribution.
 
     Raises:
-      ValueError: if `beta` is missing, or known and not in (0, 50]; if both or none of `logits` and
+      ValueError: if `beta` is missing, or known and not in (0, 1000]; if both or none of `logits` and
         `probs` are given; if the parameters' dtypes differ.
     """
 
@@ -68,8 +75,7 @@ class SpikeAndExponential(SmoothedBernoulli):
         _parameters.require("beta", beta)
         with tf.name_scope(name) as name:
             dtype = _parameters.common_dtype(logits, probs, beta)
-            self._beta = tf.convert_to_tensor(beta, dtype, name="beta")
-            exponential.check_beta(beta, self._beta)
+            (self._beta,) = _parameters.keep(exponential.checked, dtype, beta=beta)
             super().__init__(
                 logits,
                 probs,
@@ -117,18 +123,22 @@ class SpikeAndExponential(SmoothedBernoulli):
     def _posterior_probs(self, zeta):
         z = tf.cast(zeta > 0.0, self.dtype)
         # dq / (1 - q) = q dlogits: the same surrogate, without a division.
-        step = tf.sigmoid(tf.stop_gradient(self._log_odds)) * (
-            self._log_odds - tf.stop_gradient(self._log_odds)
-        )
+        logits = self.logits_parameter()
+        step = tf.sigmoid(tf.stop_gradient(logits)) * (logits - tf.stop_gradient(logits))
         return z + (1.0 - z) * step
 
+    def _read(self):
+        return _parameters.read(exponential.checked, self._beta)
+
     def _quantile(self, value):
-        return _quantile(value, self._log_odds, self.beta)
+        return _quantile(value, self.logits_parameter(), *self._read())
 
     def _cdf(self, value):
+        (beta,), logits = self._read(), self.logits_parameter()
         inside = tf.clip_by_value(value, 0.0, 1.0)
-        slope = tf.math.expm1(self.beta * inside) / tf.math.expm1(self.beta)
-        below = tf.sigmoid(-self._log_odds) + tf.sigmoid(self._log_odds) * slope
+        # expm1(beta zeta) / expm1(beta), without the overflow of exp(beta).
+        slope = tf.exp(-beta * (1.0 - inside)) * tf.math.expm1(-beta * inside) / tf.math.expm1(-beta)
+        below = tf.sigmoid(-logits) + tf.sigmoid(logits) * slope
         return tf.where(value < 0.0, 0.0, below)
 
     def _log_prob(self, value):

@@ -113,11 +113,12 @@ def evaluate_likelihood(
     """
     log_partition = model.resolve_log_partition(log_partition)
     checkpoints = _checkpoints(num_samples)
+    (seed,) = random.split(seed, 1, salt="evaluate")
     log_weights, elbos, ess, terms, means = [], [], [], [], []
     bar = keras.utils.Progbar(_cardinality(dataset), verbose=verbose, unit_name="batch")
     for i, batch in enumerate(dataset):
         x = batch[0] if isinstance(batch, tuple | list) else batch
-        seed_weights, seed_terms, seed_means = random.split(random.fold_in(seed, i), 3, salt="evaluate")
+        seed_weights, seed_terms, seed_means = random.split(random.fold_in(seed, i), 3)
         sums, bounds = ImportanceAccumulator(), []
         for chunk in model.importance_chunks(x, num_samples, seed=seed_weights, limit=limit):
             chunk = chunk.numpy()

@@ -247,7 +247,7 @@ class GeneratorSignatures:
         few = max(n for n in range(1, few + 1) if self.num_samples % n == 0)
 
         def body(i, largest, total, mean):
-            seeds = random.fold_in(seed[tf.newaxis], (few * i + tf.range(few))[:, tf.newaxis])
+            seeds = random.sample_seeds(seed, few, first=few * i)
             log_weights = self._importance(images, seeds)
             new = tf.maximum(largest, tf.reduce_max(log_weights, axis=0))
             # The first maximum is -inf: the total that it scales is 0.

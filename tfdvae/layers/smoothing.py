@@ -1,11 +1,11 @@
 """The smoothing transformations as one Keras layer."""
 
-from numbers import Real
-
 import keras
 import tensorflow as tf
 
 from tfdvae import random
+from tfdvae._schedules import check_all_steps, is_schedule, number_or_schedule
+from tfdvae.bijectors import _parameters
 from tfdvae.distributions import (
     BinaryConcrete,
     OverlappingExponential,
@@ -46,7 +46,9 @@ class Smoothing(keras.layers.Layer):
       name: name of the layer.
       trainable: as in `keras.layers.Layer`; without effect, as there are no weights.
       dtype: as in `keras.layers.Layer`; the result has the dtype of the logits.
-      **parameters: each a number, or a `keras.optimizers.schedules.LearningRateSchedule` of the step.
+      **parameters: each a number, or a `keras.optimizers.schedules.LearningRateSchedule` of the step. All
+        values of Keras' `PolynomialDecay`, `ExponentialDecay`, `PiecewiseConstantDecay` and `CosineDecay` are
+        checked at once, those of other schedules at each step (see `distribution`).
 
     Call arguments:
       logits: log-odds of z = 1; float tensor, any shape.
@@ -61,7 +63,8 @@ class Smoothing(keras.layers.Layer):
       That of `logits`. In training zeta, in the support of the smoothing; otherwise z in {0, 1}.
 
     Raises:
-      ValueError: if the smoothing is unknown, or a parameter is missing, unknown or out of range.
+      ValueError: if the smoothing is unknown, or a parameter is missing, unknown or out of range: of a
+        schedule says at which step.
     """
 
     def __init__(self, smoothing: str, *, name=None, trainable=True, dtype=None, **parameters):
@@ -81,18 +84,12 @@ class Smoothing(keras.layers.Layer):
                     f"The smoothing {smoothing!r} has the parameters {[*required, *optional]}. "
                     f"Received: {parameter}={value!r}"
                 )
-            if not _is_schedule(value) and (isinstance(value, bool) or not isinstance(value, Real)):
-                raise ValueError(
-                    f"`{parameter}` must be a number or a keras.optimizers.schedules.LearningRateSchedule. "
-                    f"Received: {parameter}={value!r}"
-                )
+            number_or_schedule(parameter, value)
         self._parameters = {
-            parameter: value if _is_schedule(value) else float(value)
+            parameter: value if is_schedule(value) else float(value)
             for parameter, value in parameters.items()
         }
-        with tf.init_scope():
-            # The distribution checks the ranges of its parameters.
-            self.distribution(tf.zeros([]))
+        check_all_steps(self.check, self._parameters.values())
         self.built = True
 
     @property
@@ -113,18 +110,36 @@ class Smoothing(keras.layers.Layer):
     def parameter(self, step=0) -> dict[str, float | tf.Tensor]:
         """The parameters at a step: floats, and scalar tensors where there is a schedule."""
         return {
-            name: tf.convert_to_tensor(value(step)) if _is_schedule(value) else value
+            name: tf.convert_to_tensor(value(step)) if is_schedule(value) else value
             for name, value in self._parameters.items()
         }
 
+    def check(self, step) -> None:
+        """Checks the parameters at a step.
+
+        Raises:
+          ValueError: if one is out of range: says which, its value and the step.
+        """
+        self.distribution(tf.zeros([]), step)
+
     def distribution(self, logits, step=0) -> RelaxedBernoulli:
-        """The smoothed law of the variables with these logits, with the parameters of that step."""
+        """The smoothed law of the variables with these logits, with the parameters of that step.
+
+        In a graph, where the values of schedules are not known, all that it gives is NaN if one is out of
+        range.
+
+        Raises:
+          ValueError: as `check`, where the values are known.
+        """
         logits = _at_least_float32(logits)
         parameters = {
             name: tf.cast(value, logits.dtype) if tf.is_tensor(value) else value
             for name, value in self.parameter(step).items()
         }
-        return self.distribution_class(logits=logits, **parameters)
+        # The distribution checks the ranges of its parameters.
+        scheduled = any(map(is_schedule, self._parameters.values()))
+        with _parameters.at_step(tf.get_static_value(tf.convert_to_tensor(step)) if scheduled else None):
+            return self.distribution_class(logits=logits, **parameters)
 
     def call(self, logits, *, seed, training=None, step=0):
         """Draws zeta (in training) or z; see the class."""
@@ -144,7 +159,7 @@ class Smoothing(keras.layers.Layer):
         config = super().get_config()
         config.pop("autocast", None)
         parameters = {
-            name: keras.saving.serialize_keras_object(value) if _is_schedule(value) else value
+            name: keras.saving.serialize_keras_object(value) if is_schedule(value) else value
             for name, value in self._parameters.items()
         }
         return {**config, "smoothing": self.smoothing, **parameters}
@@ -160,10 +175,6 @@ class Smoothing(keras.layers.Layer):
             for name, value in config.items()
         }
         return super().from_config(config)
-
-
-def _is_schedule(value) -> bool:
-    return isinstance(value, keras.optimizers.schedules.LearningRateSchedule)
 
 
 def _at_least_float32(logits) -> tf.Tensor:

@@ -162,7 +162,7 @@ class DVAE(DiscreteVAE):
         """Unnormalized log p*(x, z) - log q(z | x) (without log Z), `[num_samples, batch]`, in nats."""
         x = self._check_images(x)
         self._check_limit(limit)
-        seed_q, seed_z = random.split(seed, salt="log_weights")
+        seed_q, seed_z = random.split(self._seed_of_samples(seed, num_samples), salt="log_weights")
         posteriors = self.infer(x, seed=seed_q, limit=limit, num_samples=num_samples)
         log_likelihood = self.reconstruction(x, [p.value for p in posteriors])
         return log_likelihood + self.prior.log_ratio(posteriors, step=self.step, seed=seed_z)
@@ -187,6 +187,7 @@ class DVAE(DiscreteVAE):
 
     def posteriors(self, x, *, seed, num_samples=None) -> list:
         """The posterior of each group, given a sample of those before, in the binary limit."""
+        seed = self._seed_of_samples(seed, num_samples)
         return self.infer(self._check_images(x), seed=seed, limit="binary", num_samples=num_samples)
 
     def decoded(self, latents, *, seed) -> Decoded:

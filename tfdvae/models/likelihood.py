@@ -213,16 +213,19 @@ class LatentVariableModel(MeasuresLogPartition, TrainedModel):
 
         `rows` is `importance_rows` unless given.
 
-        The numbers depend on `rows` (chunks have seeds of their own) but not on `num_samples`.
+        The numbers depend on `rows` (chunks have seeds of their own) but not on `num_samples`; with a seed
+        for each image, on neither.
         """
         x = self._check_images(x)
         self._check_limit(limit)
         num_samples = positive_integer("num_samples", num_samples)
         chunk = max(1, (rows or self.importance_rows) // max(1, x.shape[0]))
-        seed = random.as_seed(seed)
+        (seed,) = random.split(seed, 1, salt="importance_chunks")
+        of_rows = random.are_row_seeds(seed)
         for i, start in enumerate(range(0, num_samples, chunk)):
             size = tf.constant(min(chunk, num_samples - start))
-            yield self._log_weights_function(x, size, seed=random.fold_in(seed, i), limit=limit)
+            seed_i = random.sample_seeds(seed, size, first=start) if of_rows else random.fold_in(seed, i)
+            yield self._log_weights_function(x, size, seed=seed_i, limit=limit)
 
     def log_likelihood(self, x, num_samples, *, seed, log_partition=None, limit="binary") -> tf.Tensor:
         """Importance-weighted log p(x) (Burda et al., 2016) in bounded memory.
@@ -256,6 +259,13 @@ class LatentVariableModel(MeasuresLogPartition, TrainedModel):
 
     def _is_valid(self, x):
         return self.pixels_are_valid(x)
+
+    @staticmethod
+    def _seed_of_samples(seed, num_samples):
+        """From a seed for each image, `[batch, 2]`, one for each sample of it; any other seed stays."""
+        if num_samples is None or not random.are_row_seeds(seed) or len(seed.shape) > 2:
+            return seed
+        return random.sample_seeds(seed, num_samples)
 
     def _check_limit(self, limit):
         if limit not in LIMITS:

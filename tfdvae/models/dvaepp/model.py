@@ -303,6 +303,7 @@ class DVAEPlusPlus(DiscreteVAE):
         """Unnormalized log p*(x, z, h) - log q(z, h | x) (without log Z), `[num_samples, batch]`, in nats."""
         x = self._check_images(x)
         self._check_limit(limit)
+        seed = self._seed_of_samples(seed, num_samples)
         seed_q, seed_global, seed_local = random.split(seed, 3, salt="log_weights")
         posteriors = self.infer(x, seed=seed_q, limit=limit, num_samples=num_samples)
         total = self.reconstruction(x, posteriors)
@@ -335,7 +336,7 @@ class DVAEPlusPlus(DiscreteVAE):
 
     def posteriors(self, x, *, seed, num_samples=None) -> list:
         """The posterior of each group given a sample of those before, global ones first; binary limit."""
-        x = self._check_images(x)
+        x, seed = self._check_images(x), self._seed_of_samples(seed, num_samples)
         posteriors = self.infer(x, seed=seed, limit="binary", num_samples=num_samples)
         return [*posteriors.global_groups, *posteriors.local_groups]
 
@@ -374,18 +375,20 @@ class DVAEPlusPlus(DiscreteVAE):
     def sample_by_global(self, num_global, per_global, *, seed, mean=False, num_sweeps=200) -> tf.Tensor:
         """Images of figure 4: `per_global` successive ones share a sample of the global latents.
 
+        One `seed` serves all images: they are no rows of their own.
+
         Returns:
           `[num_global * per_global, height, width, channels]`.
 
         Raises:
-          ValueError: if the model has no global latents, or a number is not positive.
+          ValueError: if the model has no global latents, a number is not positive, or `seed` is not one.
         """
         if self.prior is None:
             raise ValueError('A model with global_prior="none" has no global latents to hold fixed')
         num_global = positive_integer("num_global", num_global)
         per_global = positive_integer("per_global", per_global)
         num_sweeps = positive_integer("num_sweeps", num_sweeps)
-        seed_global, seed_local, seed_x = random.split(seed, 3, salt="sample_by_global")
+        seed_global, seed_local, seed_x = random.split(random.as_seed(seed), 3, salt="sample_by_global")
         groups = self.sample_prior(num_global, seed=seed_global, num_sweeps=num_sweeps).global_groups
         groups = [tf.repeat(g, per_global, axis=0) for g in groups]
         latents = self.sample_prior(num_global * per_global, seed=seed_local, global_groups=groups)
