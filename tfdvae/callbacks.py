@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable
 
 import h5py
 import keras
@@ -16,42 +15,7 @@ from absl import logging
 from tfdvae import random
 from tfdvae.boltzmann import GibbsState, PersistentChains
 from tfdvae.boltzmann.diagnostics import chain_health
-
-_WRITING = ".writing-"  # prefix of files that are not whole yet
-
-
-def write_atomically(path: str | os.PathLike, write: Callable[[str], object]) -> None:
-    """Calls `write(temporary_path)`, then moves the file into place; a reader never sees a part of it.
-
-    The temporary file lies beside `path` and has its name with a prefix. On any error it is removed, and
-    what was at `path` before stays. What an interruption leaves behind, the next write of `path` replaces.
-
-    Args:
-      path: where the file goes; its directory is made if need be.
-      write: called with the path to write to, a string with the same suffixes.
-
-    Raises:
-      ValueError: if `path` is there and no regular file (a device, a directory).
-    """
-    path = pathlib.Path(path).resolve()  # through links: they stay
-    if path.exists() and not path.is_file():
-        raise ValueError(f"A file can only be written in place of a regular file. Received: path={path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(_WRITING + path.name)
-    try:
-        write(str(temporary))
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: str | os.PathLike, value) -> None:
-    """Writes `value` as JSON to `path`, atomically."""
-    text = json.dumps(value, indent=2, sort_keys=True) + "\n"
-    write_atomically(path, lambda name: pathlib.Path(name).write_text(text))
+from tfdvae.files import WRITING, user_path, write_atomically, write_json
 
 
 class LogPartitionRefresh(keras.callbacks.Callback):
@@ -126,8 +90,8 @@ class MetricsLog(keras.callbacks.Callback):
 
     def __init__(self, path, tensorboard_dir=None):
         super().__init__()
-        self.path = pathlib.Path(path)
-        self.tensorboard_dir = tensorboard_dir
+        self.path = user_path(path)
+        self.tensorboard_dir = user_path(tensorboard_dir, "tensorboard_dir") if tensorboard_dir else None
         self._start = time.monotonic()
         self._fields = None
         self._writer = None
@@ -260,7 +224,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
                 "`every_epochs` and `keep` must be at least 1. Received: "
                 f"every_epochs={every_epochs}, keep={keep}"
             )
-        self.directory = pathlib.Path(directory)
+        self.directory = user_path(directory, "directory")
         self.monitor = monitor
         self.every_epochs = every_epochs
         self.keep = keep
@@ -278,7 +242,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         Raises:
           OSError: if there are states and none of them can be read.
         """
-        for leftover in self.directory.glob(f"{_WRITING}*"):
+        for leftover in self.directory.glob(f"{WRITING}*"):
             leftover.unlink()
         states = self._states()
         for path in reversed(states):
@@ -384,7 +348,7 @@ class ImageGrids(keras.callbacks.Callback):
 
     def __init__(self, tensorboard_dir, images, every_epochs=10, num_images=16):
         super().__init__()
-        self.tensorboard_dir = str(tensorboard_dir)
+        self.tensorboard_dir = str(user_path(tensorboard_dir, "tensorboard_dir"))
         self.images = images[:num_images]
         self.every_epochs = every_epochs
         self.num_images = num_images

@@ -12,6 +12,7 @@ from absl import logging
 from tfdvae.data import formats
 from tfdvae.data.catalog import CATALOG, DatasetInfo
 from tfdvae.data.formats import Examples
+from tfdvae.files import user_path
 
 # Any number does: it names one permutation of the digits for good.
 _DIGITS_SPLIT_KEY = 1_797
@@ -31,7 +32,7 @@ def locate(dataset: DatasetInfo, data_dir: str | os.PathLike | None) -> dict[str
         return {}
     if data_dir is None:
         return None
-    root = Path(data_dir).expanduser()
+    root = user_path(data_dir, "data_dir")
     if not root.is_dir():
         raise FileNotFoundError(f"`data_dir` must be a directory. Received: data_dir={os.fspath(data_dir)!r}")
     wanted = [file.name for file in dataset.files]

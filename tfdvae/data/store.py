@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tfdvae.data import catalog, sources
 from tfdvae.data.formats import Examples
+from tfdvae.files import user_path
 
 _TIMEOUT_SECONDS = 10
 
@@ -36,7 +37,7 @@ def locate(name: str, data_dir: str | os.PathLike | None = None) -> Records:
     """
     paths = sources.locate(catalog.info(name), data_dir)
     origin = "published" if paths is None else sources.fingerprint(paths)
-    home = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    home = user_path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets", "TFDS_DATA_DIR")
     return Records(name, home / "tfdvae" / origin, None if paths is None else tuple(paths.items()))
 
 
