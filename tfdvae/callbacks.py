@@ -13,6 +13,7 @@ import tensorflow as tf
 from absl import logging
 
 from tfdvae import random
+from tfdvae._validation import positive_integer
 from tfdvae.boltzmann import GibbsState, PersistentChains
 from tfdvae.boltzmann.diagnostics import chain_health
 from tfdvae.files import WRITING, user_path, write_atomically, write_json
@@ -30,7 +31,7 @@ class LogPartitionRefresh(keras.callbacks.Callback):
 
     def __init__(self, every_epochs=1, seed=0):
         super().__init__()
-        self.every_epochs = every_epochs
+        self.every_epochs = positive_integer("every_epochs", every_epochs)
         self.seed = seed
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -54,7 +55,7 @@ class ChainHealthProbe(keras.callbacks.Callback):
 
     def __init__(self, num_sweeps=100, seed=0):
         super().__init__()
-        self.num_sweeps = num_sweeps
+        self.num_sweeps = positive_integer("num_sweeps", num_sweeps)
         self.seed = seed
         self._has_warned = False
 
@@ -178,7 +179,7 @@ class PlateauDecay(keras.callbacks.ReduceLROnPlateau):
     """
 
     def __init__(self, patience: int, factor: float = 0.5, monitor: str = "val_elbo"):
-        super().__init__(monitor, factor, patience, mode="max", min_delta=0.0)
+        super().__init__(monitor, factor, positive_integer("patience", patience), mode="max", min_delta=0.0)
 
     def on_train_begin(self, logs=None):
         """Keeps the state."""
@@ -219,15 +220,10 @@ class TrainingCheckpoint(keras.callbacks.Callback):
 
     def __init__(self, directory, monitor="val_elbo", every_epochs=1, keep=2, callbacks=()):
         super().__init__()
-        if every_epochs < 1 or keep < 1:
-            raise ValueError(
-                "`every_epochs` and `keep` must be at least 1. Received: "
-                f"every_epochs={every_epochs}, keep={keep}"
-            )
         self.directory = user_path(directory, "directory")
         self.monitor = monitor
-        self.every_epochs = every_epochs
-        self.keep = keep
+        self.every_epochs = positive_integer("every_epochs", every_epochs)
+        self.keep = positive_integer("keep", keep)
         self.callbacks = {type(c).__name__: c for c in callbacks}
         self._has_warned = False
 
@@ -349,9 +345,9 @@ class ImageGrids(keras.callbacks.Callback):
     def __init__(self, tensorboard_dir, images, every_epochs=10, num_images=16):
         super().__init__()
         self.tensorboard_dir = str(user_path(tensorboard_dir, "tensorboard_dir"))
-        self.images = images[:num_images]
-        self.every_epochs = every_epochs
-        self.num_images = num_images
+        self.every_epochs = positive_integer("every_epochs", every_epochs)
+        self.num_images = positive_integer("num_images", num_images)
+        self.images = images[: self.num_images]
         self._writer = None
 
     def on_train_begin(self, logs=None):

@@ -6,6 +6,7 @@ import secrets
 import shutil
 from collections.abc import Callable
 
+from tfdvae._validation import integer
 from tfdvae.files import WRITING, user_path
 
 ALLOWED_BATCH_SIZES = (1, 16, 64, 256)  # that a server fills its batches up to; the last one is the largest
@@ -45,6 +46,7 @@ def version_directory(directory: str | os.PathLike, version: int | None = None) 
     directory = user_path(directory, "directory")
     if version is None and (directory / "saved_model.pb").is_file():
         return directory
+    version = None if version is None else integer("version", version)
     present = versions(directory)
     if not present or (version is not None and version not in present):
         wanted = "version" if version is None else f"version {version}"
