@@ -67,7 +67,7 @@ def check_published(
     sizes: Mapping[str, int],
     paths: Mapping[str, os.PathLike] | None = None,
 ) -> None:
-    """Logs a warning for each array or split that is not as published.
+    """Logs a warning if arrays are not as published, and one for each split of another size.
 
     Args:
       dataset: the facts.
@@ -81,19 +81,20 @@ def check_published(
     expected = PUBLISHED.get(dataset.name, {})
     owners = {checksum: name for name, checksums in PUBLISHED.items() for checksum in checksums.values()}
     for name, checksum in found.items():
-        where = _where(name, paths or {})
         owner = owners.get(checksum, dataset.name)
         if owner != dataset.name:
-            raise ValueError(f"{where}, found for {dataset.name}, is that of {owner}")
-        if checksum != expected[name]:
-            logging.warning(
-                "%s of %s is not as published: the SHA-1 of its content is %s, expected %s. Figures on it "
-                "are not comparable with the papers.",
-                where,
-                dataset.name,
-                checksum,
-                expected[name],
-            )
+            raise ValueError(f"{_where(name, paths)}, found for {dataset.name}, is that of {owner}")
+    others = [name for name, checksum in found.items() if checksum != expected[name]]
+    if others:
+        logging.warning(
+            "%s of %s is not as published: the SHA-1 of its content is %s, expected %s.%s Figures on it are "
+            "not comparable with the papers.",
+            _where(others[0], paths),
+            dataset.name,
+            found[others[0]],
+            expected[others[0]],
+            f" Nor are {', '.join(others[1:])}." if others[1:] else "",
+        )
     for split, size in dataset.split_sizes.items():
         if sizes[split] != size:
             logging.warning(
@@ -106,8 +107,8 @@ def check_published(
             )
 
 
-def _where(name: str, paths: Mapping[str, os.PathLike]) -> str:
+def _where(name: str, paths: Mapping[str, os.PathLike] | None) -> str:
     """An array with the file that it is in; that of all, where there is one file."""
-    if name in paths:
+    if paths and name in paths:
         return str(paths[name])
-    return f"{name} in {next(iter(paths.values()))}" if len(paths) == 1 else name
+    return f"{name} in {next(iter(paths.values()))}" if paths and len(paths) == 1 else name
