@@ -99,7 +99,7 @@ def main():
         }
         rows.append(row)
         print("{:7d} {:6d} {:9.3f} {:8.1f} {:17.2f} {:17.3f}".format(*row.values()), flush=True)
-    out = pathlib.Path(arguments.out)
+    out = pathlib.Path(arguments.out).expanduser()
     with open(out.with_suffix(".csv"), "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()

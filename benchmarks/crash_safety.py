@@ -183,7 +183,7 @@ def main():
     parser.add_argument("--workdir", help="where to keep both runs; by default they are deleted")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        verdict = kill_and_compare(pathlib.Path(arguments.workdir or temporary), arguments)
+        verdict = kill_and_compare(pathlib.Path(arguments.workdir or temporary).expanduser(), arguments)
     for name, equal in verdict.items():
         print(f"{name}: {'equal, bit for bit' if equal else 'DIFFERENT'}")
     sys.exit(0 if all(verdict.values()) else 1)

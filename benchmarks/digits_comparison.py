@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 
+from tfdvae.files import user_path
 from trainers import evaluate, train
 from trainers.configs import digits, dvaepp_digits
 
@@ -47,7 +48,7 @@ def main():
     """Prints the two figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", default="runs/comparison")
-    workdir = pathlib.Path(parser.parse_args().workdir)
+    workdir = user_path(parser.parse_args().workdir, "workdir")
     config = dvaepp_digits.get_config()
     model, seconds = timed_training(config, workdir / "dvaepp")
     reports = {"DVAE++": (evaluate.evaluate(config, model, workdir / "dvaepp", verbose=0), seconds)}

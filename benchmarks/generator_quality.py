@@ -15,7 +15,6 @@ bank. The table and a plot go to `benchmarks/generator_quality`.
 
 import argparse
 import csv
-import pathlib
 import types
 
 import numpy as np
@@ -23,6 +22,7 @@ import tensorflow as tf
 from matplotlib import pyplot
 
 from tfdvae import export, random
+from tfdvae.files import user_path
 from trainers import evaluate
 
 SWEEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
@@ -109,7 +109,7 @@ def main():
     parser.add_argument("--generator", default="exported/static_mnist")
     parser.add_argument("--num_samples", type=int, default=10_000)
     parser.add_argument("--long_sweeps", type=int, default=5_000)
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("benchmarks/generator_quality"))
+    parser.add_argument("--out", type=user_path, default=user_path("benchmarks/generator_quality"))
     arguments = parser.parse_args()
     _, model = evaluate.load_model(arguments.workdir)
     generator = export.load_generator(arguments.generator)

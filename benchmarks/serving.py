@@ -12,7 +12,6 @@
 """
 
 import argparse
-import pathlib
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import export, models
+from tfdvae.files import user_path
 
 SIGNATURES = ("decode", "sample", "log_prob")
 BATCHES = (1, 16, 256)
@@ -116,7 +116,7 @@ def timed(call):
 def main():
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--generator", type=pathlib.Path, default=pathlib.Path("exported/static_mnist"))
+    parser.add_argument("--generator", type=user_path, default=user_path("exported/static_mnist"))
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--num_sweeps", type=int, default=100)
     arguments = parser.parse_args()

@@ -2,8 +2,6 @@ import csv
 import errno
 import json
 import os
-import pathlib
-import stat
 
 import h5py
 import keras
@@ -52,63 +50,6 @@ def end_epoch(callback, epoch, steps_per_epoch=10, **logs):
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
-
-
-# --- files ---
-
-
-def test_write_atomically_replaces_and_leaves_nothing_else(tmp_path):
-    path = tmp_path / "new" / "a.txt"
-    for text in ("one", "two"):
-        callbacks.write_atomically(path, lambda name, text=text: pathlib.Path(name).write_text(text))
-        assert path.read_text() == text
-    assert names(path.parent) == ["a.txt"]
-
-
-def test_write_atomically_makes_files_with_the_usual_permissions(tmp_path):
-    callbacks.write_json(tmp_path / "a.json", {})
-    (tmp_path / "b").touch()
-    assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == stat.S_IMODE((tmp_path / "b").stat().st_mode)
-
-
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-def test_write_atomically_keeps_the_old_file_on_an_error(tmp_path, error):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-
-    def write(name):
-        with open(name, "w") as file:
-            file.write("half of the n")
-        raise error
-
-    with pytest.raises(type(error)):
-        callbacks.write_atomically(path, write)
-    assert path.read_text() == "old"
-    assert names(tmp_path) == ["a.txt"]
-
-
-def test_write_atomically_replaces_what_an_interrupted_write_left_behind(tmp_path):
-    left = []
-    path = tmp_path / "a.weights.h5"
-    callbacks.write_atomically(path, lambda name: left.append(name) or pathlib.Path(name).touch())
-    with open(left[0], "w") as file:
-        file.write("cut o")
-    callbacks.write_json(path, [1])
-    assert json.loads(path.read_text()) == [1]
-    assert names(tmp_path) == ["a.weights.h5"]
-    assert left[0].endswith(".weights.h5")  # Keras insists on this suffix
-
-
-def test_write_atomically_writes_through_links_and_refuses_what_is_no_file(tmp_path):
-    (tmp_path / "target").write_text("old")
-    (tmp_path / "link").symlink_to(tmp_path / "target")
-    callbacks.write_json(tmp_path / "link", 1)
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "target").read_text() == "1\n"
-    for path in (tmp_path, "/dev/full"):
-        with pytest.raises(ValueError, match="regular file"):
-            callbacks.write_json(path, 1)
-    assert not os.path.isfile("/dev/full")
 
 
 # --- metrics ---
@@ -391,7 +332,7 @@ def test_diverged_state_is_not_saved(tmp_path, model, logs):
 
 @pytest.mark.parametrize("arguments", [{"keep": 0}, {"every_epochs": 0}])
 def test_checkpoint_rejects_counts_that_are_not_positive(tmp_path, arguments):
-    with pytest.raises(ValueError, match="must be at least 1"):
+    with pytest.raises(ValueError, match="must be a positive integer"):
         callbacks.TrainingCheckpoint(tmp_path, **arguments)
 
 

@@ -1,6 +1,20 @@
 """Checks of arguments that many modules share."""
 
+from numbers import Real
+
 import numpy as np
+
+
+def integer(name: str, value, at_least: int | None = None, of: str = "an integer") -> int:
+    """Returns `value`, Python's or NumPy's, as an int.
+
+    Raises:
+      ValueError: if it is something else (a bool, 1.0, "1"), or smaller than `at_least`.
+    """
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_integer or (at_least is not None and value < at_least):
+        raise ValueError(f"`{name}` must be {of}. Received: {name}={value!r}")
+    return int(value)
 
 
 def positive_integer(name: str, value) -> int:
@@ -9,18 +23,36 @@ def positive_integer(name: str, value) -> int:
     Raises:
       ValueError: if it is not an integer of at least 1.
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
-    return int(value)
+    return integer(name, value, 1, "a positive integer")
+
+
+def not_negative_integer(name: str, value) -> int:
+    """Returns `value` as an int.
+
+    Raises:
+      ValueError: if it is not an integer of at least 0.
+    """
+    return integer(name, value, 0, "an integer of at least 0")
+
+
+def positive_integers(name: str, values) -> tuple[int, ...]:
+    """Returns `values`, one integer or a sequence of them, as a tuple of ints.
+
+    Raises:
+      ValueError: if it is neither, or one of them is not an integer of at least 1.
+    """
+    if isinstance(values, str) or not np.iterable(values):
+        values = (values,)
+    return tuple(positive_integer(name, value) for value in values)
 
 
 def not_negative(name: str, value) -> float:
     """Returns `value` as a float.
 
     Raises:
-      ValueError: if it is negative, NaN or infinite.
+      ValueError: if it is no number, negative, NaN or infinite.
     """
-    if not 0 <= value < np.inf:
+    if not isinstance(value, Real) or not 0 <= value < np.inf:
         raise ValueError(f"`{name}` must be finite and not negative. Received: {name}={value!r}")
     return float(value)
 

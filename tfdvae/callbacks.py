@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable
 
 import h5py
 import keras
@@ -14,44 +13,10 @@ import tensorflow as tf
 from absl import logging
 
 from tfdvae import random
+from tfdvae._validation import positive_integer
 from tfdvae.boltzmann import GibbsState, PersistentChains
 from tfdvae.boltzmann.diagnostics import chain_health
-
-_WRITING = ".writing-"  # prefix of files that are not whole yet
-
-
-def write_atomically(path: str | os.PathLike, write: Callable[[str], object]) -> None:
-    """Calls `write(temporary_path)`, then moves the file into place; a reader never sees a part of it.
-
-    The temporary file lies beside `path` and has its name with a prefix. On any error it is removed, and
-    what was at `path` before stays. What an interruption leaves behind, the next write of `path` replaces.
-
-    Args:
-      path: where the file goes; its directory is made if need be.
-      write: called with the path to write to, a string with the same suffixes.
-
-    Raises:
-      ValueError: if `path` is there and no regular file (a device, a directory).
-    """
-    path = pathlib.Path(path).resolve()  # through links: they stay
-    if path.exists() and not path.is_file():
-        raise ValueError(f"A file can only be written in place of a regular file. Received: path={path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(_WRITING + path.name)
-    try:
-        write(str(temporary))
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_json(path: str | os.PathLike, value) -> None:
-    """Writes `value` as JSON to `path`, atomically."""
-    text = json.dumps(value, indent=2, sort_keys=True) + "\n"
-    write_atomically(path, lambda name: pathlib.Path(name).write_text(text))
+from tfdvae.files import WRITING, user_path, write_atomically, write_json
 
 
 class ChainHealthProbe(keras.callbacks.Callback):
@@ -69,7 +34,7 @@ class ChainHealthProbe(keras.callbacks.Callback):
 
     def __init__(self, num_sweeps=100, seed=0):
         super().__init__()
-        self.num_sweeps = num_sweeps
+        self.num_sweeps = positive_integer("num_sweeps", num_sweeps)
         self.seed = seed
         self._has_warned = False
 
@@ -105,8 +70,8 @@ class MetricsLog(keras.callbacks.Callback):
 
     def __init__(self, path, tensorboard_dir=None):
         super().__init__()
-        self.path = pathlib.Path(path)
-        self.tensorboard_dir = tensorboard_dir
+        self.path = user_path(path)
+        self.tensorboard_dir = user_path(tensorboard_dir, "tensorboard_dir") if tensorboard_dir else None
         self._start = time.monotonic()
         self._fields = None
         self._writer = None
@@ -193,7 +158,7 @@ class PlateauDecay(keras.callbacks.ReduceLROnPlateau):
     """
 
     def __init__(self, patience: int, factor: float = 0.5, monitor: str = "val_elbo"):
-        super().__init__(monitor, factor, patience, mode="max", min_delta=0.0)
+        super().__init__(monitor, factor, positive_integer("patience", patience), mode="max", min_delta=0.0)
 
     def on_train_begin(self, logs=None):
         """Keeps the state."""
@@ -234,15 +199,10 @@ class TrainingCheckpoint(keras.callbacks.Callback):
 
     def __init__(self, directory, monitor="val_elbo", every_epochs=1, keep=2, callbacks=()):
         super().__init__()
-        if every_epochs < 1 or keep < 1:
-            raise ValueError(
-                "`every_epochs` and `keep` must be at least 1. Received: "
-                f"every_epochs={every_epochs}, keep={keep}"
-            )
-        self.directory = pathlib.Path(directory)
+        self.directory = user_path(directory, "directory")
         self.monitor = monitor
-        self.every_epochs = every_epochs
-        self.keep = keep
+        self.every_epochs = positive_integer("every_epochs", every_epochs)
+        self.keep = positive_integer("keep", keep)
         self.callbacks = {type(c).__name__: c for c in callbacks}
         self._has_warned = False
 
@@ -257,7 +217,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         Raises:
           OSError: if there are states and none of them can be read.
         """
-        for leftover in self.directory.glob(f"{_WRITING}*"):
+        for leftover in self.directory.glob(f"{WRITING}*"):
             leftover.unlink()
         states = self._states()
         for path in reversed(states):
@@ -365,10 +325,10 @@ class ImageGrids(keras.callbacks.Callback):
 
     def __init__(self, tensorboard_dir, images, every_epochs=10, num_images=16):
         super().__init__()
-        self.tensorboard_dir = str(tensorboard_dir)
-        self.images = images[:num_images]
-        self.every_epochs = every_epochs
-        self.num_images = num_images
+        self.tensorboard_dir = str(user_path(tensorboard_dir, "tensorboard_dir"))
+        self.every_epochs = positive_integer("every_epochs", every_epochs)
+        self.num_images = positive_integer("num_images", num_images)
+        self.images = images[: self.num_images]
         self._writer = None
 
     def on_train_begin(self, logs=None):

@@ -7,13 +7,11 @@ samples_by_global.png into the workdir. The best checkpoint is the one with the 
 validation split; see `trainers.train` for what the config's `evaluation` section may change.
 """
 
-import pathlib
-
 from absl import flags
 
 from tfdvae import callbacks
-from tfdvae.callbacks import write_json
 from tfdvae.evaluation import LikelihoodReport, evaluate_likelihood, measure_log_partition
+from tfdvae.files import user_path, write_json
 from trainers import experiment, pictures, program
 
 _PICTURED = 32
@@ -22,7 +20,7 @@ LIMITS = {"binary": "binary limit", "smoothed": "relaxed model (no figure of the
 
 def evaluate(config, model, workdir, data_dir=None, verbose=1, num_samples=None) -> LikelihoodReport:
     """Measures log Z and the likelihood of a trained model, writes the report and the pictures."""
-    workdir, c = pathlib.Path(workdir), config.evaluation
+    workdir, c = user_path(workdir, "workdir"), config.evaluation
     dataset = experiment.load(config, c.split, data_dir)
     estimate = update_log_partition(config, model)
     report = evaluate_likelihood(
@@ -96,7 +94,7 @@ def load_model(workdir):
     config = experiment.read_config(workdir)
     model = experiment.model(config, data_dir=False)
     experiment.compile_model(model, config)
-    callbacks.TrainingCheckpoint(pathlib.Path(workdir) / "checkpoints").load_best(model)
+    callbacks.TrainingCheckpoint(user_path(workdir, "workdir") / "checkpoints").load_best(model)
     return config, model
 
 

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import json
 import os
-import pathlib
 import platform
 
 import keras
@@ -15,7 +14,7 @@ import tensorflow_probability as tfp
 
 import tfdvae
 from tfdvae import data
-from tfdvae.callbacks import write_json
+from tfdvae.files import user_path, write_json
 from tfdvae.layers import Smoothing
 from tfdvae.models import DVAE, DiscreteVAE, DVAEPlusPlus
 from tfdvae.models.posteriors import LIMITS
@@ -140,7 +139,7 @@ def claim_workdir(workdir, config):
         program trains in it.
       OSError: if the workdir cannot be made.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = user_path(workdir, "workdir")
     workdir.mkdir(parents=True, exist_ok=True)
     handle = os.open(workdir, os.O_RDONLY)
     try:
@@ -166,7 +165,7 @@ def claim_workdir(workdir, config):
 
 def write_config(workdir, config) -> None:
     """Stores the config in the workdir."""
-    write_json(pathlib.Path(workdir) / "config.json", _to_json(config))
+    write_json(user_path(workdir, "workdir") / "config.json", _to_json(config))
 
 
 def read_config(workdir) -> ml_collections.ConfigDict:
@@ -175,7 +174,7 @@ def read_config(workdir) -> ml_collections.ConfigDict:
     Raises:
       FileNotFoundError: if there is none.
     """
-    path = pathlib.Path(workdir) / "config.json"
+    path = user_path(workdir, "workdir") / "config.json"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist. Give the --workdir of a training run")
     return ml_collections.ConfigDict(json.loads(path.read_text()))

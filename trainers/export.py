@@ -14,8 +14,8 @@ import pathlib
 from absl import flags
 
 from tfdvae import data, export
-from tfdvae.callbacks import write_atomically
 from tfdvae.export import layout
+from tfdvae.files import user_path, write_atomically
 from trainers import evaluate, pictures, program
 
 _FIGURES = (
@@ -33,7 +33,7 @@ _FIGURES = (
 
 def export_workdir(workdir, out, **options) -> pathlib.Path:
     """Exports the best model of a workdir; returns the directory of the version."""
-    workdir, out = pathlib.Path(workdir), pathlib.Path(out)
+    workdir, out = user_path(workdir, "workdir"), user_path(out, "out")
     config, model = evaluate.load_model(workdir)
     evaluate.update_log_partition(config, model)
     facts = data.info(config.data.name)

@@ -3,7 +3,7 @@
 import matplotlib.image
 import numpy as np
 
-from tfdvae.callbacks import write_atomically
+from tfdvae.files import write_atomically
 from tfdvae.models import DVAEPlusPlus
 
 _SCALE = 2  # picture pixels an image pixel

@@ -1,5 +1,6 @@
 """The frame of the programs: flags, logs, and one line for an error that the user can mend."""
 
+import re
 import sys
 from collections.abc import Callable
 
@@ -7,6 +8,7 @@ import tensorflow as tf
 from absl import app, flags, logging
 
 from tfdvae import random
+from tfdvae.files import user_path
 
 USER_ERROR = 2  # exit status
 
@@ -29,7 +31,8 @@ def parse(
     """Defines the flags in `values` and parses `argv`; where it is wrong, says so and exits with status 2."""
     try:
         define_flags(values)  # here already, ml_collections reads the overrides of the config from `sys.argv`
-        rest = values(argv)
+        # A shell leaves the `~` of `--config=~/x.py` as it is; other paths are expanded where they are used.
+        rest = values([re.sub(r"^(--?config=)(~[^:]*)", _with_home, argument) for argument in argv])
         if len(rest) > 1:
             raise ValueError(f"Unknown arguments: {' '.join(rest[1:])}")
         if "config" in values:
@@ -43,6 +46,10 @@ def parse(
         reason = str(error).strip().splitlines()[-1].strip().removeprefix("ValueError: ")
         sys.exit(_fail(f"{reason} (--help lists the flags)"))
     return rest
+
+
+def _with_home(match) -> str:
+    return f"{match[1]}{user_path(match[2], 'config')}"
 
 
 def guarded(call: Callable[[], None]) -> int:

@@ -18,7 +18,6 @@ on `MirroredStrategy`).
 """
 
 import math
-import pathlib
 import time
 
 import numpy as np
@@ -27,6 +26,7 @@ from absl import flags, logging
 from ml_collections import config_flags
 
 from tfdvae import callbacks, data
+from tfdvae.files import user_path
 from tfdvae.models import TrainingDiverged
 from trainers import evaluate, experiment, program
 
@@ -46,7 +46,7 @@ def make_strategy(name: str, logical_cpus: int) -> tf.distribute.Strategy:
 
 def train(config, workdir, strategy=None, data_dir=None, verbose=1):
     """Trains to `config.num_steps`, from the last checkpoint if there is one; returns the best model."""
-    workdir = pathlib.Path(workdir)
+    workdir = user_path(workdir, "workdir")
     experiment.check(config)
     strategy = strategy or tf.distribute.get_strategy()
     with experiment.claim_workdir(workdir, config):

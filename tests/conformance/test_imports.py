@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = (
     "_validation",
     "random",
+    "files",
     "training",
     "_schedules",
     "numerics",

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 from scipy import io as scipy_io
@@ -40,10 +41,10 @@ def requested_urls(monkeypatch):
 @pytest.fixture(autouse=True)
 def warned(monkeypatch):
     """The warnings that were logged, as text."""
-    from tfdvae.data import sources
+    from tfdvae.data import checksums
 
     messages = []
-    monkeypatch.setattr(sources.logging, "warning", lambda text, *args: messages.append(text % args))
+    monkeypatch.setattr(checksums.logging, "warning", lambda text, *args: messages.append(text % args))
     return messages
 
 
@@ -81,6 +82,18 @@ def write_mat(path, **arrays):
     return path
 
 
+def write_mat_7_3(path, **arrays):
+    """A MATLAB file of version 7.3: HDF5 behind 512 bytes, the axes of each array in reverse order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, array in arrays.items():
+            file[name] = np.asarray(array).T
+    with path.open("r+b") as file:
+        text = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Fri Nov 27 2026 HDF5 schema 1.00 ."
+        file.write(text.ljust(124) + b"\0\2IM")
+    return path
+
+
 def cifar_record(image, label) -> bytes:
     """The label, then the red, green and blue planes of an image `[32, 32, 3]`."""
     return bytes([label]) + b"".join(image[:, :, channel].tobytes() for channel in range(3))
@@ -108,6 +121,7 @@ def publisher():
         idx=write_idx,
         idx_bytes=idx_bytes,
         mat=write_mat,
+        mat_7_3=write_mat_7_3,
         cifar=write_cifar,
         cifar_record=cifar_record,
     )

@@ -2,6 +2,7 @@ import gzip
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from tfdvae.data import formats
 
@@ -33,8 +34,12 @@ def test_amat_line_ends(tmp_path, ending):
     [
         (b"0 1 " * 392 + b"\n" + b"0 1 " * 10, "expected 784 values a line, found 20 in line 2 of 2"),
         (b"0 1 " * 393 + b"\n", "expected 784 values a line, found 786 in line 1 of 1"),
-        (b"0 2 " * 392 + b"\n", "found 392 other bytes of 1569"),
-        (b"<html>not here</html>", "not a text of values 0 and 1"),
+        (b"0 1 " * 392 + b"\r\n" + b"0 1 " * 5 + b"0 2 " * 387, "0 and 1: found '2' in line 2, value 12$"),
+        (b"0 1 " * 391 + b"0 nan \n", "not a text of values 0 and 1: found 'nan' in line 1, value 784$"),
+        (b"1.0 0.0 " * 392, "not a text of values 0 and 1: found '1.0' in line 1, value 1$"),
+        (b"0 10 " * 392, "not a text of values 0 and 1: found '10' in line 1, value 2$"),
+        (b"\n<html>not here</html>", "not a text of values 0 and 1: found '<html>not' in line 2, value 1$"),
+        (b"\x93NUMPY 0 1", "found '\ufffdNUMPY' in line 1, value 1$"),
         (b"", "expected 784 values a line, found no line"),
         (b"\n\n", "expected 784 values a line, found no line"),
     ],
@@ -99,6 +104,16 @@ def test_idx_pairs_must_match(tmp_path, publisher):
         formats.read_idx_images(small, labels)
 
 
+def test_idx_labels_out_of_range(tmp_path, publisher):
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    images.write_bytes(publisher.idx_bytes(np.zeros([4, 28, 28])))
+    labels.write_bytes(publisher.idx_bytes(np.array([0, 9, 10, 255])))
+    with pytest.raises(
+        ValueError, match=r"labels must be whole numbers from 0 to 9\. Found 10 at \[2\], and 1 more$"
+    ):
+        formats.read_idx_images(images, labels)
+
+
 def asymmetric():
     """An object pixel at row 2, column 5, and a stroke along the top."""
     image = np.zeros([28, 28], np.uint8)
@@ -106,43 +121,109 @@ def asymmetric():
     return image
 
 
-def test_caltech_polarity_and_orientation(tmp_path, publisher):
+WRITERS = pytest.mark.parametrize("version", ["mat", "mat_7_3"])
+
+
+@WRITERS
+def test_caltech_polarity_and_orientation(tmp_path, publisher, version):
     image = asymmetric()
     # The file: objects 0, background 1; the image's columns one after the other.
     row = (1 - image).flatten(order="F")
-    path = publisher.mat(tmp_path / "x.mat", val_data=np.stack([row, 1 - row]), val_labels=[[101], [1]])
+    write = getattr(publisher, version)
+    path = write(tmp_path / "x.mat", val_data=np.stack([row, 1 - row]), val_labels=[[101], [1]])
     got = formats.read_caltech(path, "val")
     np.testing.assert_array_equal(got.images[..., 0], np.stack([image, 1 - image]))
     np.testing.assert_array_equal(got.labels, [100, 0])
 
 
-def test_caltech_malformed(tmp_path, publisher):
-    path = publisher.mat(tmp_path / "x.mat", train_data=np.full([2, 784], 7), train_labels=[[1], [2]])
-    with pytest.raises(
-        ValueError, match=r"x\.mat: `train_data` must be .*found shape \(2, 784\), values 0\.\.7"
-    ):
+def with_value(array, place, value):
+    array = np.array(array, float)
+    array[place] = value
+    return array
+
+
+@WRITERS
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (
+            {"train_data": np.full([2, 784], 7)},
+            r"`train_data` must be 0 or 1\. Found 7 at \[0, 0\], and 1567 more",
+        ),
+        (
+            {"train_data": with_value(np.ones([2, 784]), (1, 9), np.nan)},
+            r"`train_data` must be 0 or 1\. Found nan at \[1, 9\]$",
+        ),
+        ({"train_data": np.ones([784, 2])}, r"must be \[n, 784\] and .* \(784, 2\) and \(2, 1\)\.$"),
+        (
+            {"train_labels": [[1], [2], [3]]},
+            r"`train_labels` \[n, 1\], found shapes \(2, 784\) and \(3, 1\)\.$",
+        ),
+        (
+            {"train_labels": [[101], [0]]},
+            r"`train_labels` must be whole numbers from 1 to 101\. Found 0 at \[1, 0\]$",
+        ),
+        ({"train_labels": [[102], [1]]}, r"Found 102 at \[0, 0\]$"),
+        ({"train_labels": [[1.5], [1]]}, r"Found 1\.5 at \[0, 0\]$"),
+        ({"train_labels": [[1], [np.nan]]}, r"Found nan at \[1, 0\]$"),
+        (
+            {"train_data": np.full([2, 784], 1j)},
+            "`train_data` must be an array of real numbers, found one of ",
+        ),
+        (
+            {"train_data": np.full([2, 784], "x", "S1")},
+            "`train_data` must be an array of real numbers, found",
+        ),
+    ],
+)
+def test_caltech_malformed(tmp_path, publisher, version, arrays, message):
+    write = getattr(publisher, version)
+    right = {"train_data": np.ones([2, 784], np.uint8), "train_labels": [[1], [2]]}
+    path = write(tmp_path / "x.mat", **right | arrays)
+    with pytest.raises(ValueError, match=message) as error:
         formats.read_caltech(path, "train")
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 300 + len(str(path))
     with pytest.raises(
-        ValueError, match=r"x\.mat lacks the array\(s\) \['val_data', 'val_labels'\].*train_data"
+        ValueError,
+        match=r"x\.mat lacks the array\(s\) \['val_data', 'val_labels'\].*\['train_data', 'train_labels'\]",
     ):
         formats.read_caltech(path, "val")
 
 
-def test_mat_truncated(tmp_path, publisher):
-    path = publisher.mat(tmp_path / "x.mat", train_data=bits(20, 784), train_labels=np.ones([20, 1]))
-    for size in (0, 60, 9_000):
-        path.write_bytes(path.read_bytes()[:size])
+def test_mat_with_what_is_no_plain_array(tmp_path, publisher):
+    path = publisher.mat(
+        tmp_path / "x.mat", train_data=sparse.csc_matrix(np.ones([2, 784])), train_labels={"a": 1}
+    )
+    with pytest.raises(ValueError, match="`train_data` must be an array of real numbers, found one of"):
+        formats.read_caltech(path, "train")
+    # In version 7.3 that is a group of arrays.
+    path = publisher.mat_7_3(tmp_path / "y.mat", **{"train_data/ir": [0], "train_labels": [[1]]})
+    with pytest.raises(ValueError, match=r"y\.mat: `train_data` must be an array .*, found one of Group"):
+        formats.read_caltech(path, "train")
+
+
+@WRITERS
+def test_mat_truncated(tmp_path, publisher, version):
+    arrays = {"train_data": bits(20, 784), "train_labels": np.ones([20, 1])}
+    content = getattr(publisher, version)(tmp_path / "whole.mat", **arrays).read_bytes()
+    path = tmp_path / "x.mat"
+    for size in (0, 60, 600, 9_000):
+        path.write_bytes(content[:size])
         with pytest.raises(ValueError, match=rf"x\.mat is truncated or no MATLAB file: its {size} bytes"):
             formats.read_caltech(path, "train")
-        publisher.mat(path, train_data=bits(20, 784), train_labels=np.ones([20, 1]))
+    path.write_bytes(gzip.compress(content))
+    np.testing.assert_array_equal(formats.read_mat(path, ["train_data"])["train_data"], arrays["train_data"])
 
 
-def test_omniglot_fortran_order(tmp_path, publisher):
+@WRITERS
+def test_omniglot_fortran_order(tmp_path, publisher, version):
     image = asymmetric() * np.float32(100 / 255)
     image[27, 0] = 1.0
     data = np.stack([image.flatten(order="F"), np.zeros(784), np.zeros(784)], axis=1)
     target = np.eye(50)[:, [7, 0, 49]]
-    path = publisher.mat(
+    path = getattr(publisher, version)(
         tmp_path / "x.mat", data=data, target=target, testdata=data[:, :1], testtarget=target[:, :1]
     )
     got = formats.read_omniglot(path, "")
@@ -152,13 +233,41 @@ def test_omniglot_fortran_order(tmp_path, publisher):
     assert formats.read_omniglot(path, "test").images.shape == (1, 28, 28, 1)
 
 
-def test_omniglot_malformed(tmp_path, publisher):
-    path = publisher.mat(tmp_path / "x.mat", data=np.full([784, 2], 255.0), target=np.eye(50)[:, :2])
-    with pytest.raises(ValueError, match=r"x\.mat: `data` must lie in \[0, 1\], found 255\.0\.\.255\.0"):
+@WRITERS
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (
+            {"data": np.full([784, 2], 255.0)},
+            r"`data` must be in \[0, 1\]\. Found 255\.0 at \[0, 0\], and 1567 more$",
+        ),
+        (
+            {"data": with_value(np.zeros([784, 2]), (3, 1), np.nan)},
+            r"`data` must be in \[0, 1\]\. Found nan at \[3, 1\]$",
+        ),
+        ({"data": with_value(np.zeros([784, 2]), (3, 1), -0.1)}, r"Found -0\.1 at \[3, 1\]$"),
+        ({"data": np.zeros([2, 784])}, r"must be \[784, n\] .*found shapes \(2, 784\) and \(50, 2\)\.$"),
+        ({"target": np.eye(51)[:, :2]}, r"`target` \[50, n\], found shapes \(784, 2\) and \(51, 2\)\.$"),
+        (
+            {"target": with_value(np.eye(50)[:, :2], (7, 1), np.nan)},
+            r"`target` must be 0 or 1\. Found nan at \[7, 1\]$",
+        ),
+        (
+            {"target": with_value(np.eye(50)[:, :2], (1, 1), 0)},
+            r"a column of `target` must be 1\. Found 0 at \[1\]$",
+        ),
+        (
+            {"target": with_value(np.eye(50)[:, :2], (9, 0), 1)},
+            r"a column of `target` must be 1\. Found 2 at \[0\]$",
+        ),
+    ],
+)
+def test_omniglot_malformed(tmp_path, publisher, version, arrays, message):
+    right = {"data": np.zeros([784, 2]), "target": np.eye(50)[:, :2]}
+    path = getattr(publisher, version)(tmp_path / "x.mat", **right | arrays)
+    with pytest.raises(ValueError, match=message) as error:
         formats.read_omniglot(path, "")
-    path = publisher.mat(tmp_path / "x.mat", data=np.zeros([2, 784]), target=np.eye(50)[:, :2])
-    with pytest.raises(ValueError, match=r"must be \[784, n\] .*found shapes \(2, 784\) and \(50, 2\)"):
-        formats.read_omniglot(path, "")
+    assert str(path) in str(error.value)
 
 
 def test_cifar_channel_order(publisher):
@@ -174,12 +283,15 @@ def test_cifar_channel_order(publisher):
     [
         (bytes(3072), "part is truncated or malformed: expected a multiple of 3073 bytes, found 3072"),
         (b"", "part is truncated or malformed: expected a multiple of 3073 bytes, found 0"),
-        (b"\x0a" * 3073, "part'] hold labels up to 10"),
+        (
+            bytes(3073) + b"\x0a" * 3073,
+            r"^The labels in part, .* must be whole numbers from 0 to 9\. Found 10 at \[1\]$",
+        ),
     ],
 )
 def test_cifar_malformed(content, message):
     with pytest.raises(ValueError, match=message):
-        formats.parse_cifar({"part": content})
+        formats.parse_cifar({"whole": bytes(3073), "part": content})
 
 
 def test_cifar_archive_malformed(tmp_path, publisher):

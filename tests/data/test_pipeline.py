@@ -223,9 +223,12 @@ def test_batches_are_shared_out_to_replicas(strategy):
         ({"binarization": "random"}, "`binarization` must be one of default, none, .*binarization='random'"),
         ({"name": "static_mnist", "binarization": "static"}, "static_mnist holds binary images already"),
         ({"name": "static_mnist", "with_labels": True}, "static_mnist has no labels"),
-        ({"num_epochs": 0}, "`num_epochs` must be positive, or None for no end. Received: num_epochs=0"),
-        ({"initial_step": -1}, "`initial_step` must not be negative. Received: initial_step=-1"),
+        ({"num_epochs": 0}, "`num_epochs` must be a positive integer, or None for no end. .*num_epochs=0"),
+        ({"num_epochs": 1.5}, "num_epochs=1.5"),
+        ({"initial_step": 2.0}, "initial_step=2.0"),
+        ({"initial_step": -1}, "`initial_step` must be an integer of at least 0. Received: initial_step=-1"),
         ({"seed": None}, "`seed` must be an integer or a pair of integers"),
+        ({"seed": 1.7}, "`seed` must be an integer or a pair of integers. Received: seed=1.7"),
     ],
 )
 def test_refuses(kwargs, message):

@@ -1,7 +1,3 @@
-import dataclasses
-import gzip
-import hashlib
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -52,6 +48,13 @@ def test_locate_part(tmp_path):
     assert f"Get {IDX[2]} from https://" in str(error.value)
 
 
+def test_locate_knows_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    touch(tmp_path / "data" / "omniglot", "chardata.mat")
+    found = sources.locate(catalog.info("omniglot"), "~/data")
+    assert found == {"chardata.mat": tmp_path / "data" / "omniglot" / "chardata.mat"}
+
+
 def test_locate_needs_a_directory(tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r"`data_dir` must be a directory. Received: data_dir='.*nowhere'"
@@ -80,58 +83,21 @@ def test_fingerprint_tells_contents_apart(tmp_path):
     assert sources.fingerprint({"file": path}) in prints
 
 
-@pytest.mark.parametrize("gz", [False, True])
-def test_published_files_pass_and_others_are_reported(tmp_path, warned, gz):
-    content = b"0 1 0\n"
-    path = tmp_path / "a.amat"
-    path.write_bytes(gzip.compress(content) if gz else content)
-    facts = catalog.info("static_mnist")
-    right = catalog.SourceFile("a.amat", "url", hashlib.sha256(content).hexdigest())
-    published = dataclasses.replace(facts, files=(right,))
-    sums = sources.checksums(published, {"a.amat": path})
-    sources.check_published(published, sums, facts.split_sizes)
-    assert warned == []
-    wrong = dataclasses.replace(right, sha256="0" * 64)
-    sources.check_published(dataclasses.replace(facts, files=(wrong,)), sums, facts.split_sizes)
-    (message,) = warned
-    assert "a.amat of static_mnist is not the published file" in message
-    assert right.sha256 in message
-    assert wrong.sha256 in message
-
-
-def test_checksum_of_the_gzipped_file_alone(tmp_path, warned):
-    facts = catalog.info("fashion_mnist")
-    path = tmp_path / "a"
-    file = catalog.SourceFile("a", "url", archive_sha256="1" * 64)
-    facts = dataclasses.replace(facts, files=(file,))
-    path.write_bytes(b"plain")
-    sources.check_published(facts, sources.checksums(facts, {"a": path}), facts.split_sizes)
-    assert warned == []  # nothing to compare a plain file with
-    path.write_bytes(gzip.compress(b"plain"))
-    sources.check_published(facts, sources.checksums(facts, {"a": path}), facts.split_sizes)
-    assert "1" * 64 in warned[0]
-    assert hashlib.sha256(path.read_bytes()).hexdigest() in warned[0]
-
-
-def test_files_of_another_set_are_refused():
-    mnist, fashion = catalog.info("dynamic_mnist"), catalog.info("fashion_mnist")
-    sums = {IDX[0]: ["of another compression", mnist.files[0].sha256]}
-    sources.check_published(mnist, sums, mnist.split_sizes)
-    with pytest.raises(ValueError, match=f"{IDX[0]} found for fashion_mnist is that of dynamic_mnist"):
-        sources.check_published(fashion, sums, fashion.split_sizes)
-
-
-def test_other_numbers_of_images_are_reported(warned):
-    facts = catalog.info("cifar10")
-    sources.check_published(facts, {}, {"train": 18_000, "valid": 5_000, "test": 10_000})
-    assert [m.split(". ")[0] for m in warned] == [
-        "The train split of cifar10 has 18000 images here, 45000 as published"
-    ]
+def test_too_few_images_for_three_splits(tmp_path, publisher):
+    images, labels = np.zeros([5, 28, 28]), np.zeros([5])
+    publisher.idx(tmp_path, (images, labels), (images[:0], labels[:0]))
+    facts = catalog.info("dynamic_mnist")
+    with pytest.raises(
+        ValueError,
+        match=r"t10k-labels-idx1-ubyte: too few images for the three splits of dynamic_mnist\. "
+        r"Found \{'train': 5, 'valid': 0, 'test': 0\}",
+    ):
+        sources.read(facts, sources.locate(facts, tmp_path))
 
 
 def test_digits_are_split_once_for_all():
     facts = catalog.info("digits")
-    splits = sources.read(facts, {})
+    splits = sources.read(facts, {}).splits
     assert {split: len(x.images) for split, x in splits.items()} == {
         "train": 1_297,
         "valid": 250,
@@ -189,7 +155,6 @@ def test_every_set_is_described():
         )
         for file in facts.files:
             assert file.url.startswith("http")
-            assert file.sha256 is None or len(file.sha256) == 64
     sizes = {name: tuple(catalog.info(name).split_sizes.values()) for name in catalog.names()}
     assert sizes["omniglot"] == (24_345 - 1_345, 1_345, 8_070)
     assert sizes["caltech101_silhouettes"] == (4_100, 2_264, 2_307)

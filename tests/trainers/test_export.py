@@ -66,6 +66,18 @@ def test_pictures_are_drawn_from_a_generator(version, run, tmp_path):
     assert image.imread(out).shape[:2] == (2 * (3 * 29 + 1), 2 * (3 * 29 + 1))
 
 
+def test_the_home_directory_is_known(version, run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "digits").symlink_to(version.parent)
+    status, _, errors = run(
+        sample_program, "--generator=~/digits", "--num_samples=1", "--out=~/new/picture.png"
+    )
+    assert (status, errors) == (0, "")
+    assert (tmp_path / "new" / "picture.png").is_file()
+    status, _, errors = run(export_program, "--workdir=~/run", "--out=~/out")
+    assert errors.startswith(f"error: {tmp_path / 'run' / 'config.json'} does not exist")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -99,6 +99,19 @@ def test_workdir_that_cannot_be_made(run, tmp_path, name):
     assert "Traceback" not in err
 
 
+def test_the_home_directory_is_known(run, finished, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "run").symlink_to(finished)
+    (tmp_path / "own.py").write_text((ROOT / "trainers" / "configs" / "digits.py").read_text())
+    status, _, errors = run(train, "--config=~/own.py", "--workdir=~/run", "--config.seed=5")
+    assert status == 2
+    assert f"error: {tmp_path / 'run'} was made with another config: " in errors
+    assert "config.seed is 0 there and 5 here" in errors
+    status, *_ = run(sample, "--workdir=~/run", "--num_samples=1", "--out=~/samples.png")
+    assert status == 0
+    assert (tmp_path / "samples.png").is_file()
+
+
 @pytest.mark.parametrize("module", [evaluate, sample])
 def test_workdir_without_a_training(run, tmp_path, finished, module):
     for workdir in (tmp_path, tmp_path / "missing"):

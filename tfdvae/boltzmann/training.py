@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import numerics, random
-from tfdvae._validation import finite, not_negative
+from tfdvae._validation import finite, integer, not_negative
 from tfdvae.boltzmann.chains import ContrastiveDivergence, PersistentChains, TemperedChains
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate, MeasuresLogPartition
 from tfdvae.boltzmann.log_partition.estimate import checked_estimate
@@ -76,7 +76,7 @@ class RBMTrainer(MeasuresLogPartition, TrainedModel):
             raise ValueError(f"`rbm` must be a `RestrictedBoltzmannMachine`. Received: rbm={rbm!r}")
         self.rbm = rbm
         self.weight_decay = not_negative("weight_decay", weight_decay)
-        self.seed = int(seed)
+        self.seed = integer("seed", seed)
         if negative_phase == "pcd":
             negative_phase = PersistentChains(rbm, num_chains, num_sweeps, name="chains")
         elif negative_phase == "cd":

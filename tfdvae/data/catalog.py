@@ -15,14 +15,10 @@ class SourceFile:
     Attributes:
       name: the file's name.
       url: where the publisher offers it.
-      sha256: of the content, after gunzip; `None` where it is not known.
-      archive_sha256: of the file as downloaded, where that is compressed; `None` where not known.
     """
 
     name: str
     url: str
-    sha256: str | None = None
-    archive_sha256: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,34 +117,20 @@ _STATIC_MNIST = DatasetInfo(
         "@inproceedings{salakhutdinov2008quantitative, author={Salakhutdinov, Ruslan and Murray, Iain}, "
         "title={On the Quantitative Analysis of Deep Belief Networks}, booktitle={ICML}, year={2008}}"
     ),
-    files=(
-        SourceFile(
-            "binarized_mnist_train.amat",
-            _AMAT_URL + "binarized_mnist_train.amat",
-            "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d",
-        ),
-        SourceFile(
-            "binarized_mnist_valid.amat",
-            _AMAT_URL + "binarized_mnist_valid.amat",
-            "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2",
-        ),
-        SourceFile(
-            "binarized_mnist_test.amat",
-            _AMAT_URL + "binarized_mnist_test.amat",
-            "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c",
-        ),
+    files=tuple(
+        SourceFile(f"binarized_mnist_{split}.amat", f"{_AMAT_URL}binarized_mnist_{split}.amat")
+        for split in SPLITS
     ),
     folder="static_mnist",
     caveat="The statically binarized MNIST of the papers; never compare with dynamic binarization.",
 )
 
 
-def _idx_files(url: str, checksums: Mapping[str, tuple[str | None, str]]) -> tuple[SourceFile, ...]:
-    """IDX files; `checksums` maps a stem to the SHA-256 of its content and of its gzip file."""
-    return tuple(
-        SourceFile(f"{stem}-ubyte", f"{url}{stem}-ubyte.gz", content, archive)
-        for stem, (content, archive) in checksums.items()
-    )
+_IDX_NAMES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+
+
+def _idx_files(url: str) -> tuple[SourceFile, ...]:
+    return tuple(SourceFile(f"{name}-ubyte", f"{url}{name}-ubyte.gz") for name in _IDX_NAMES)
 
 
 _DYNAMIC_MNIST = DatasetInfo(
@@ -171,27 +153,7 @@ _DYNAMIC_MNIST = DatasetInfo(
         "Patrick}, title={Gradient-based Learning Applied to Document Recognition}, journal={Proceedings of "
         "the IEEE}, volume={86}, number={11}, year={1998}}"
     ),
-    files=_idx_files(
-        _MNIST_URL,
-        {
-            "train-images-idx3": (
-                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-            ),
-            "train-labels-idx1": (
-                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-            ),
-            "t10k-images-idx3": (
-                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-            ),
-            "t10k-labels-idx1": (
-                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-            ),
-        },
-    ),
+    files=_idx_files(_MNIST_URL),
     folder="mnist",
     caveat="Dynamically binarized MNIST as in the papers, up to the random draw of the binary test set.",
 )
@@ -216,15 +178,7 @@ _FASHION_MNIST = DatasetInfo(
         "title={Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms}, "
         "journal={arXiv:1708.07747}, year={2017}}"
     ),
-    files=_idx_files(
-        _FASHION_URL,
-        {
-            "train-images-idx3": (None, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
-            "train-labels-idx1": (None, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
-            "t10k-images-idx3": (None, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
-            "t10k-labels-idx1": (None, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
-        },
-    ),
+    files=_idx_files(_FASHION_URL),
     folder="fashion_mnist",
     caveat="The papers do not state how they binarized Fashion-MNIST: compare with care.",
 )
@@ -253,9 +207,9 @@ _OMNIGLOT = DatasetInfo(
     files=(SourceFile("chardata.mat", _OMNIGLOT_URL + "chardata.mat"),),
     folder="omniglot",
     caveat=(
-        "Comparable with the papers only if chardata.mat is the file published by Burda et al. (2015), which "
-        "has no checksum on record here: a file made anew from the drawings has other images and another "
-        "split. The papers' own binary draw is not published either."
+        "Comparable with the papers only if chardata.mat is the file published by Burda et al. (2015), of "
+        "which a warning tells where it is not: a file made anew from the drawings has other images and "
+        "another split. The papers' own binary draw is not published either."
     ),
 )
 
@@ -281,9 +235,7 @@ _CALTECH = DatasetInfo(
     ),
     files=(
         SourceFile(
-            "caltech101_silhouettes_28_split1.mat",
-            _CALTECH_URL + "caltech101_silhouettes_28_split1.mat",
-            "eb6735e8d84b1850fabc5590124aab1755e90c9fd28123585324398405e1e42a",
+            "caltech101_silhouettes_28_split1.mat", _CALTECH_URL + "caltech101_silhouettes_28_split1.mat"
         ),
     ),
     folder="caltech101_silhouettes",
@@ -308,13 +260,7 @@ _CIFAR10 = DatasetInfo(
         "@techreport{krizhevsky2009learning, author={Krizhevsky, Alex}, title={Learning Multiple Layers of "
         "Features from Tiny Images}, institution={University of Toronto}, year={2009}}"
     ),
-    files=(
-        SourceFile(
-            "cifar-10-binary.tar.gz",
-            _CIFAR_URL + "cifar-10-binary.tar.gz",
-            archive_sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-        ),
-    ),
+    files=(SourceFile("cifar-10-binary.tar.gz", _CIFAR_URL + "cifar-10-binary.tar.gz"),),
     unpacked=(*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"),
     folder="cifar10",
     caveat=(

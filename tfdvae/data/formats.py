@@ -1,12 +1,14 @@
 """Readers of the publishers' file formats: bytes in, uint8 images `[n, height, width, channels]` out.
 
-A file that is truncated or of another format raises a ValueError that names it and says what was
-expected and what was found. Gzip is recognised by its first bytes, not by the name.
+A file that is truncated, of another format or holds a wrong value raises a ValueError of one line: it names
+the file, says what was expected, and quotes what was found and where. Gzip is recognised by its first bytes,
+not by the name.
 """
 
 import gzip
 import io
 import math
+import re
 import tarfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -16,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_MATLAB_7_3 = b"MATLAB 7.3 MAT-file"
 _CIFAR_RECORD = 1 + 32 * 32 * 3
 
 
@@ -39,15 +42,31 @@ def read_content(path: Path) -> bytes:
         ) from error
 
 
+def _check(where: str, values: np.ndarray, are_right: np.ndarray, expected: str) -> None:
+    """Refuses values of which one is not right, NaN included: quotes the first and its place (from 0)."""
+    wrong = np.flatnonzero(~are_right)
+    if wrong.size:
+        place = [int(i) for i in np.unravel_index(wrong[0], values.shape)]
+        more = f", and {wrong.size - 1} more" if wrong.size > 1 else ""
+        raise ValueError(f"{where} must be {expected}. Found {values.flat[wrong[0]]} at {place}{more}")
+
+
+def _check_labels(where: str, labels: np.ndarray, low: int, high: int) -> None:
+    """Refuses labels that are not whole numbers from `low` to `high`."""
+    right = (labels >= low) & (labels <= high) & (labels == np.floor(labels))
+    _check(where, labels, right, f"whole numbers from {low} to {high}")
+
+
 def read_amat(path: Path, num_pixels: int = 784) -> np.ndarray:
     """Text with one image a line, `num_pixels` values 0 or 1 each; uint8 `[n, num_pixels]`."""
-    text = np.frombuffer(read_content(path), np.uint8)
+    content = read_content(path)
+    text = np.frombuffer(content, np.uint8)
     is_digit = (text | 1) == ord("1")
-    num_bytes = np.count_nonzero(is_digit | (text == ord(" ")) | (text == ord("\n")) | (text == ord("\r")))
-    if num_bytes != text.size:
+    is_wrong = ~(is_digit | (text == ord(" ")) | (text == ord("\n")) | (text == ord("\r")))
+    is_wrong[1:] |= is_digit[1:] & is_digit[:-1]  # 10 is no value
+    if is_wrong.any():
         raise ValueError(
-            f"{path} is not a text of values 0 and 1: expected digits and spaces only, found "
-            f"{text.size - num_bytes} other bytes of {text.size}."
+            f"{path} is not a text of values 0 and 1: found {_word_at(content, is_wrong.argmax())}"
         )
     values = text[is_digit] & 1
     # The digits of a line are those between two line ends: sums over segments, empty lines left out.
@@ -64,6 +83,15 @@ def read_amat(path: Path, num_pixels: int = 784) -> np.ndarray:
             f"{path} is truncated or malformed: expected {num_pixels} values a line, found {found}."
         )
     return values.reshape(-1, num_pixels)
+
+
+def _word_at(content: bytes, place: int) -> str:
+    """The word around a byte, and where it stands."""
+    line_start = content.rfind(b"\n", 0, place) + 1
+    before = re.split(rb"[ \r]+", content[line_start:place])
+    word = re.match(rb"[^ \r\n]{1,20}", content[place - len(before[-1]) :])[0].decode(errors="replace")
+    line, number = content.count(b"\n", 0, place) + 1, len(before)
+    return f"{word!r} in line {line}, value {number}"
 
 
 def read_idx(path: Path, rank: int) -> np.ndarray:
@@ -85,63 +113,86 @@ def read_idx(path: Path, rank: int) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
-def read_idx_images(images: Path, labels: Path) -> Examples:
+def read_idx_images(images: Path, labels: Path, num_classes: int = 10) -> Examples:
     """A pair of IDX files, as MNIST and its relatives come."""
     x, y = read_idx(images, 3), read_idx(labels, 1)
     if x.shape[1:] != (28, 28):
         raise ValueError(f"{images} must hold images of 28x28 pixels, found {x.shape[1]}x{x.shape[2]}.")
     if len(x) != len(y):
         raise ValueError(f"{images} holds {len(x)} images, but {labels} holds {len(y)} labels.")
+    _check_labels(f"The labels in {labels}", y, 0, num_classes - 1)
     return Examples(x[..., np.newaxis], y.astype(np.int64))
 
 
 def read_mat(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
-    """The named arrays of a MATLAB file (version 5)."""
-    # SciPy is slow to import and only needed here.
-    from scipy import io as scipy_io
-
+    """The named arrays of numbers in a MATLAB file, of version 7.3 or an earlier one."""
     content = read_content(path)
     try:
-        arrays = scipy_io.loadmat(io.BytesIO(content))
-    except Exception as error:  # SciPy raises whatever the damage leads to.
+        arrays = (_read_mat_7_3 if content.startswith(_MATLAB_7_3) else _read_mat_5)(content, keys)
+    except Exception as error:  # SciPy and h5py raise whatever the damage leads to.
         raise ValueError(
             f"{path} is truncated or no MATLAB file: its {len(content)} bytes cannot be read ({error}). "
             "Get it again."
         ) from error
     missing = [key for key in keys if key not in arrays]
     if missing:
-        found = [key for key in arrays if not key.startswith("__")]
+        found = sorted(key for key in arrays if not key.startswith(("__", "#")))
         raise ValueError(f"{path} lacks the array(s) {missing}: expected {list(keys)}, found {found}.")
+    for key in keys:
+        if not isinstance(arrays[key], np.ndarray) or arrays[key].dtype.kind not in "buif":
+            kind = getattr(arrays[key], "dtype", type(arrays[key]).__name__)
+            raise ValueError(f"{path}: `{key}` must be an array of real numbers, found one of {kind}.")
     return {key: arrays[key] for key in keys}
+
+
+def _read_mat_5(content: bytes, keys: Sequence[str]) -> dict:
+    # SciPy is slow to import and only needed here.
+    from scipy import io as scipy_io
+
+    del keys
+    return scipy_io.loadmat(io.BytesIO(content))
+
+
+def _read_mat_7_3(content: bytes, keys: Sequence[str]) -> dict:
+    """Version 7.3 is HDF5 behind a header of 512 bytes; MATLAB's first axis is the last one there."""
+    import h5py
+
+    with h5py.File(io.BytesIO(content), "r") as file:
+        return {
+            name: item[()].T if name in keys and isinstance(item, h5py.Dataset) else item
+            for name, item in file.items()
+        }
 
 
 def read_caltech(path: Path, prefix: str) -> Examples:
     """One split ("train", "val" or "test") of the Caltech-101 silhouettes, object pixels 1."""
     arrays = read_mat(path, [f"{prefix}_data", f"{prefix}_labels"])
-    rows, labels = arrays[f"{prefix}_data"], arrays[f"{prefix}_labels"].reshape(-1)
-    if rows.ndim != 2 or rows.shape[1] != 784 or len(rows) != len(labels) or not np.isin(rows, (0, 1)).all():
+    rows, labels = arrays[f"{prefix}_data"], arrays[f"{prefix}_labels"]
+    if rows.ndim != 2 or rows.shape[1] != 784 or len(rows) != labels.size:
         raise ValueError(
-            f"{path}: `{prefix}_data` must be [n, 784] with values 0 and 1 and n labels, found shape "
-            f"{rows.shape}, values {rows.min(initial=0)}..{rows.max(initial=0)} and {len(labels)} labels."
+            f"{path}: `{prefix}_data` must be [n, 784] and `{prefix}_labels` [n, 1], found shapes "
+            f"{rows.shape} and {labels.shape}."
         )
+    _check(f"{path}: `{prefix}_data`", rows, (rows == 0) | (rows == 1), "0 or 1")
+    _check_labels(f"{path}: `{prefix}_labels`", labels, 1, 101)
     # Rows are column-major, and the file draws objects as 0 on a background of 1.
     images = 1 - rows.astype(np.uint8).reshape(-1, 28, 28).transpose(0, 2, 1)
-    return Examples(images[..., np.newaxis], labels.astype(np.int64) - 1)
+    return Examples(images[..., np.newaxis], labels.reshape(-1).astype(np.int64) - 1)
 
 
 def read_omniglot(path: Path, prefix: str) -> Examples:
     """One part ("" or "test") of chardata.mat; grey values as round(255 v), labels the alphabets."""
     arrays = read_mat(path, [f"{prefix}data", f"{prefix}target"])
     columns, target = arrays[f"{prefix}data"], arrays[f"{prefix}target"]
-    if columns.ndim != 2 or columns.shape[0] != 784 or columns.shape[1:] != target.shape[1:]:
+    if columns.ndim != 2 or columns.shape[0] != 784 or target.shape != (50, columns.shape[1]):
         raise ValueError(
-            f"{path}: `{prefix}data` must be [784, n] and `{prefix}target` [alphabets, n], found shapes "
+            f"{path}: `{prefix}data` must be [784, n] and `{prefix}target` [50, n], found shapes "
             f"{columns.shape} and {target.shape}."
         )
-    if columns.min(initial=0) < 0 or columns.max(initial=0) > 1:
-        raise ValueError(
-            f"{path}: `{prefix}data` must lie in [0, 1], found {columns.min()}..{columns.max()}."
-        )
+    _check(f"{path}: `{prefix}data`", columns, (columns >= 0) & (columns <= 1), "in [0, 1]")
+    _check(f"{path}: `{prefix}target`", target, (target == 0) | (target == 1), "0 or 1")
+    count = np.count_nonzero(target, axis=0)
+    _check(f"{path}: the number of ones in a column of `{prefix}target`", count, count == 1, "1")
     # One column an image, in Fortran order: the row of the image varies fastest.
     images = np.rint(255.0 * columns.T).astype(np.uint8).reshape(-1, 28, 28).transpose(0, 2, 1)
     return Examples(images[..., np.newaxis], target.argmax(0).astype(np.int64))
@@ -175,12 +226,10 @@ def parse_cifar(contents: Mapping[str, bytes]) -> Examples:
                 f"{name} is truncated or malformed: expected a multiple of {_CIFAR_RECORD} bytes, found "
                 f"{len(content)}."
             )
-    records = np.concatenate(
-        [np.frombuffer(c, np.uint8).reshape(-1, _CIFAR_RECORD) for c in contents.values()]
+    parts = {name: np.frombuffer(c, np.uint8).reshape(-1, _CIFAR_RECORD) for name, c in contents.items()}
+    for name, part in parts.items():
+        _check_labels(f"The labels in {name}, the first of each {_CIFAR_RECORD} bytes,", part[:, 0], 0, 9)
+    records = np.concatenate(list(parts.values()))
+    return Examples(
+        records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0].astype(np.int64)
     )
-    labels = records[:, 0].astype(np.int64)
-    if labels.max() > 9:
-        raise ValueError(
-            f"{list(contents)} hold labels up to {labels.max()}, expected 0..9: not CIFAR-10 records."
-        )
-    return Examples(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels)

@@ -1,4 +1,4 @@
-"""`load`: batches of a benchmark set whose order and content are functions of (seed, epoch, index)."""
+"""`load`: batches of a benchmark set."""
 
 import functools
 import os
@@ -7,11 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import random
-from tfdvae._validation import positive_integer
+from tfdvae.data import batches, catalog, store
 from tfdvae.data import binarization as binarizations
-from tfdvae.data import catalog, store
-
-_FOREVER = np.iinfo(np.int64).max
 
 
 def load(
@@ -61,57 +58,26 @@ def load(
     """
     facts, split = catalog.info(name), catalog.check_split(split)
     binarization = binarizations.check(binarization, facts)
-    batch_size = positive_integer("batch_size", batch_size)
-    if num_epochs is not None and num_epochs <= 0:
-        raise ValueError(
-            f"`num_epochs` must be positive, or None for no end. Received: num_epochs={num_epochs}"
-        )
-    if initial_step < 0:
-        raise ValueError(f"`initial_step` must not be negative. Received: initial_step={initial_step}")
     if with_labels and not facts.num_classes:
         raise ValueError(f"{name} has no labels. Received: with_labels=True")
-    seed = random.as_seed(seed)
-    shuffle = split == "train" if shuffle is None else shuffle
-    drop_remainder = shuffle if drop_remainder is None else drop_remainder
-
-    images, labels = _tensors(name, split, binarization, data_dir)
-    size = int(images.shape[0])
-    steps = size // batch_size if drop_remainder else -(-size // batch_size)
-    if not steps:
-        raise ValueError(
-            f"`batch_size` must not exceed the {size} images of the {split} split when the remainder is "
-            f"dropped. Received: batch_size={batch_size}"
-        )
-    first_epoch, first_step = divmod(int(initial_step), steps)
-    shape = [batch_size if drop_remainder else None, *facts.image_shape]
-    anew = binarization == "dynamic" and split == "train"
-    order_seed = random.split(seed, 1, salt="tfdvae.data.order")[0]
-
-    def batches_of(epoch):
-        """The batches of an epoch, as a dataset."""
-        order = tf.range(size, dtype=tf.int64)
-        if shuffle:
-            last = tf.constant(size - 1, tf.int64)
-            order = tf.random.experimental.index_shuffle(order, random.fold_in(order_seed, epoch), last)
-        draw_seed = binarizations.epoch_seed(seed, epoch)
-
-        def batch(step):
-            indices = order[step * batch_size : (step + 1) * batch_size]
-            pixels = tf.gather(images, indices)
-            if anew:
-                pixels = binarizations.draw(pixels, indices, draw_seed)
-            x = tf.ensure_shape(tf.reshape(tf.cast(pixels, tf.float32), [-1, *facts.image_shape]), shape)
-            return (x, tf.ensure_shape(tf.gather(labels, indices), shape[:1])) if with_labels else x
-
-        skipped = tf.where(tf.equal(epoch, first_epoch), first_step, 0)
-        return tf.data.Dataset.range(tf.cast(skipped, tf.int64), steps).map(batch)
-
-    epochs = tf.data.Dataset.range(first_epoch, _FOREVER if num_epochs is None else num_epochs)
-    dataset = epochs.flat_map(batches_of)
-    left = (
-        tf.data.INFINITE_CARDINALITY if num_epochs is None else max(0, num_epochs * steps - int(initial_step))
+    is_training = split == "train"
+    order = batches.order(
+        batch_size,
+        seed,
+        initial_step,
+        is_training if shuffle is None else shuffle,
+        num_epochs,
+        drop_remainder,
     )
-    return dataset.apply(tf.data.experimental.assert_cardinality(left)).prefetch(tf.data.AUTOTUNE)
+    images, labels = _tensors(name, split, binarization, data_dir)
+    return batches.make(
+        images,
+        labels if with_labels else None,
+        order,
+        image_shape=facts.image_shape,
+        draws_anew=binarization == "dynamic" and is_training,
+        what=f"the {split} split",
+    )
 
 
 def training_mean(

@@ -1,17 +1,18 @@
-"""The publishers' files: where they are, whether they are the published ones, and what is in them."""
+"""The publishers' files: where they are, and what is in them."""
 
 import functools
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from absl import logging
 
-from tfdvae.data import formats
-from tfdvae.data.catalog import CATALOG, DatasetInfo
+from tfdvae.data import formats, layouts
+from tfdvae.data.catalog import DatasetInfo
 from tfdvae.data.formats import Examples
+from tfdvae.files import user_path
 
 # Any number does: it names one permutation of the digits for good.
 _DIGITS_SPLIT_KEY = 1_797
@@ -31,7 +32,7 @@ def locate(dataset: DatasetInfo, data_dir: str | os.PathLike | None) -> dict[str
         return {}
     if data_dir is None:
         return None
-    root = Path(data_dir).expanduser()
+    root = user_path(data_dir, "data_dir")
     if not root.is_dir():
         raise FileNotFoundError(f"`data_dir` must be a directory. Received: data_dir={os.fspath(data_dir)!r}")
     wanted = [file.name for file in dataset.files]
@@ -50,7 +51,7 @@ def locate(dataset: DatasetInfo, data_dir: str | os.PathLike | None) -> dict[str
     if partial:
         raise FileNotFoundError(
             f"Some files of {dataset.name} are missing: found {', '.join(map(str, partial.values()))} only.\n"
-            + instructions(dataset)
+            + instructions(dataset, root)
         )
     return None
 
@@ -59,16 +60,15 @@ def _find(directory: Path, name: str) -> Path | None:
     return next((path for file in (name, f"{name}.gz") if (path := directory / file).is_file()), None)
 
 
-def instructions(dataset: DatasetInfo) -> str:
-    """Which files are needed, where to get them and where to put them."""
+def instructions(dataset: DatasetInfo, searched: Path | None = None) -> str:
+    """Which files are needed, where to get and to put them; and what else lies where they were sought."""
     lines = [f"Get {file.name} from {file.url}" for file in dataset.files]
-    return "\n".join(
-        [
-            *lines,
-            f"and put {'them' if len(lines) > 1 else 'it'}, gzipped or not, into DIRECTORY/{dataset.folder}; "
-            f"then call load({dataset.name!r}, ..., data_dir=DIRECTORY).",
-        ]
+    lines.append(
+        f"and put {'them' if len(lines) > 1 else 'it'}, gzipped or not, into DIRECTORY/{dataset.folder}; "
+        f"then call load({dataset.name!r}, ..., data_dir=DIRECTORY)."
     )
+    found = layouts.describe(dataset, searched) if searched else ""
+    return "\n".join([*lines, found] if found else lines)
 
 
 def fingerprint(paths: Mapping[str, Path]) -> str:
@@ -91,72 +91,32 @@ def _cached_sha256(path: Path, size: int, mtime_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def checksums(dataset: DatasetInfo, paths: Mapping[str, Path]) -> dict[str, list[str]]:
-    """SHA-256 of each of the publisher's files: as it is on disk, and of its content after gunzip."""
-    return {
-        file.name: [
-            _sha256(paths[file.name]),
-            hashlib.sha256(formats.read_content(paths[file.name])).hexdigest(),
-        ]
-        for file in dataset.files
-        if file.name in paths
-    }
+class Contents(NamedTuple):
+    """What is in the files of a set.
+
+    Attributes:
+      splits: images and labels of "train", "valid" and "test".
+      arrays: what `checksums` knows the files by: by name, whole numbers in 0..255 or bytes.
+    """
+
+    splits: dict[str, Examples]
+    arrays: dict[str, np.ndarray | bytes]
 
 
-def check_published(
-    dataset: DatasetInfo, found: Mapping[str, Sequence[str]], sizes: Mapping[str, int]
-) -> None:
-    """Logs a warning for each file or split that is not as published.
-
-    Args:
-      dataset: the facts.
-      found: from `checksums`.
-      sizes: number of images of each split.
+def read(dataset: DatasetInfo, paths: Mapping[str, Path]) -> Contents:
+    """Reads the files of a set.
 
     Raises:
-      ValueError: if a file is one of another benchmark set.
+      ValueError: if a file is truncated, of another format, holds a wrong value or too few images.
     """
-    for other in CATALOG.values():
-        for file in other.files:
-            for name, sums in found.items():
-                if other is not dataset and not {file.sha256, file.archive_sha256}.isdisjoint(sums):
-                    raise ValueError(
-                        f"The file {name} found for {dataset.name} is that of {other.name}.\n"
-                        + instructions(dataset)
-                    )
-    for file in dataset.files:
-        sums = found.get(file.name, ())
-        known = [checksum for checksum in (file.sha256, file.archive_sha256) if checksum]
-        # Where only that of the gzipped file is on record, a plain file cannot be told.
-        comparable = file.sha256 or len(set(sums)) > 1
-        if sums and known and comparable and set(sums).isdisjoint(known):
-            logging.warning(
-                "%s of %s is not the published file: its SHA-256 is %s, expected %s. Figures on it are not "
-                "comparable with the papers.",
-                file.name,
-                dataset.name,
-                sums[1] if file.sha256 else sums[0],
-                known[0],
-            )
-    for split, expected in dataset.split_sizes.items():
-        if sizes[split] != expected:
-            logging.warning(
-                "The %s split of %s has %d images here, %d as published. Figures on it are not comparable "
-                "with the papers.",
-                split,
-                dataset.name,
-                sizes[split],
-                expected,
-            )
-
-
-def read(dataset: DatasetInfo, paths: Mapping[str, Path]) -> dict[str, Examples]:
-    """Reads the files of a set into its three splits.
-
-    Raises:
-      ValueError: if a file is truncated or of another format.
-    """
-    return _READERS[dataset.name](dataset, paths)
+    contents = _READERS[dataset.name](dataset, paths)
+    sizes = {split: len(examples.images) for split, examples in contents.splits.items()}
+    if not all(sizes.values()):
+        raise ValueError(
+            f"{', '.join(map(str, paths.values()))}: too few images for the three splits of {dataset.name}. "
+            f"Found {sizes}"
+        )
+    return contents
 
 
 def _carve(dataset: DatasetInfo, training: Examples, test: Examples) -> dict[str, Examples]:
@@ -171,7 +131,7 @@ def _carve(dataset: DatasetInfo, training: Examples, test: Examples) -> dict[str
     }
 
 
-def _read_digits(dataset: DatasetInfo, paths: Mapping[str, Path]) -> dict[str, Examples]:
+def _read_digits(dataset: DatasetInfo, paths: Mapping[str, Path]) -> Contents:
     del paths
     from sklearn import datasets as sklearn_datasets
 
@@ -181,10 +141,11 @@ def _read_digits(dataset: DatasetInfo, paths: Mapping[str, Path]) -> dict[str, E
     words = np.random.Philox(key=_DIGITS_SPLIT_KEY).random_raw(len(images))
     ends = np.cumsum([dataset.split_sizes[split] for split in ("train", "valid")])
     parts = np.split(np.argsort(words, kind="stable"), ends)
-    return {
+    splits = {
         split: Examples(images[part], digits.target[part].astype(np.int64))
         for split, part in zip(dataset.split_sizes, parts, strict=True)
     }
+    return Contents(splits, {})
 
 
 def enlarge(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -208,43 +169,49 @@ def _catmull_rom(old: int, new: int) -> np.ndarray:
     return weights
 
 
-def _read_amat(dataset: DatasetInfo, paths: Mapping[str, Path]) -> dict[str, Examples]:
-    return {
-        split: Examples(formats.read_amat(paths[file.name]).reshape(-1, *dataset.image_shape))
-        for split, file in zip(dataset.split_sizes, dataset.files, strict=True)
-    }
+def _read_amat(dataset: DatasetInfo, paths: Mapping[str, Path]) -> Contents:
+    arrays = {file.name: formats.read_amat(paths[file.name]) for file in dataset.files}
+    splits = [Examples(rows.reshape(-1, *dataset.image_shape)) for rows in arrays.values()]
+    return Contents(dict(zip(dataset.split_sizes, splits, strict=True)), arrays)
 
 
-def _read_idx(dataset: DatasetInfo, paths: Mapping[str, Path]) -> dict[str, Examples]:
-    pairs = [
-        [paths[f"{stem}-{kind}-ubyte"] for kind in ("images-idx3", "labels-idx1")]
-        for stem in ("train", "t10k")
-    ]
-    return _carve(dataset, *(formats.read_idx_images(*pair) for pair in pairs))
+def _read_idx(dataset: DatasetInfo, paths: Mapping[str, Path]) -> Contents:
+    parts, arrays = [], {}
+    for stem in ("train", "t10k"):
+        names = [f"{stem}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1")]
+        parts.append(formats.read_idx_images(*(paths[name] for name in names)))
+        arrays |= dict(zip(names, parts[-1], strict=True))
+    return Contents(_carve(dataset, *parts), arrays)
 
 
-def _read_omniglot(dataset: DatasetInfo, paths: Mapping[str, Path]) -> dict[str, Examples]:
-    return _carve(dataset, *(formats.read_omniglot(paths["chardata.mat"], prefix) for prefix in ("", "test")))
-
-
-def _read_caltech(dataset: DatasetInfo, paths: Mapping[str, Path]) -> dict[str, Examples]:
+def _read_omniglot(dataset: DatasetInfo, paths: Mapping[str, Path]) -> Contents:
     (path,) = paths.values()
-    prefixes = ("train", "val", "test")
-    return {
-        split: formats.read_caltech(path, prefix)
-        for split, prefix in zip(dataset.split_sizes, prefixes, strict=True)
-    }
+    parts = [formats.read_omniglot(path, prefix) for prefix in ("", "test")]
+    content = formats.read_content(path)
+    blob = b"blob %d\0" % len(content) + content  # as Git hashes a file
+    return Contents(_carve(dataset, *parts), {"chardata.mat": blob})
 
 
-def _read_cifar(dataset: DatasetInfo, paths: Mapping[str, Path]) -> dict[str, Examples]:
+def _read_caltech(dataset: DatasetInfo, paths: Mapping[str, Path]) -> Contents:
+    (path,) = paths.values()
+    splits, arrays = {}, {}
+    for split, prefix in zip(dataset.split_sizes, ("train", "val", "test"), strict=True):
+        splits[split] = formats.read_caltech(path, prefix)
+        arrays |= dict(zip((f"{prefix}_data", f"{prefix}_labels"), splits[split], strict=True))
+    return Contents(splits, arrays)
+
+
+def _read_cifar(dataset: DatasetInfo, paths: Mapping[str, Path]) -> Contents:
     archive = paths.get(dataset.files[0].name)
     if archive is None:
-        contents = {str(path): formats.read_content(path) for path in paths.values()}
+        members = {name: formats.read_content(paths[name]) for name in dataset.unpacked}
+        places = paths
     else:
         members = formats.read_cifar_archive(archive, dataset.unpacked)
-        contents = {f"{archive}: {name}": members[name] for name in dataset.unpacked}
-    *training, test = contents.items()
-    return _carve(dataset, formats.parse_cifar(dict(training)), formats.parse_cifar(dict([test])))
+        places = {name: f"{archive}: {name}" for name in dataset.unpacked}
+    *training, test = ((str(places[name]), members[name]) for name in dataset.unpacked)
+    parts = [formats.parse_cifar(dict(training)), formats.parse_cifar(dict([test]))]
+    return Contents(_carve(dataset, *parts), members)
 
 
 _READERS = {

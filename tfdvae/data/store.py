@@ -8,8 +8,9 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
-from tfdvae.data import catalog, sources
+from tfdvae.data import catalog, checksums, sources
 from tfdvae.data.formats import Examples
+from tfdvae.files import user_path
 
 _TIMEOUT_SECONDS = 10
 
@@ -21,11 +22,13 @@ class Records(NamedTuple):
       name: of the set.
       root: TFDS data directory of these records; its last part tells what they are made from.
       paths: pairs (file name, path) of the publisher's files; `None` if TFDS is to download them.
+      searched: where the files were sought and not found, if anywhere.
     """
 
     name: str
     root: Path
     paths: tuple[tuple[str, Path], ...] | None
+    searched: Path | None = None
 
 
 def locate(name: str, data_dir: str | os.PathLike | None = None) -> Records:
@@ -36,8 +39,11 @@ def locate(name: str, data_dir: str | os.PathLike | None = None) -> Records:
     """
     paths = sources.locate(catalog.info(name), data_dir)
     origin = "published" if paths is None else sources.fingerprint(paths)
-    home = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-    return Records(name, home / "tfdvae" / origin, None if paths is None else tuple(paths.items()))
+    home = user_path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets", "TFDS_DATA_DIR")
+    root = home / "tfdvae" / origin
+    if paths is None:
+        return Records(name, root, None, None if data_dir is None else user_path(data_dir, "data_dir"))
+    return Records(name, root, tuple(paths.items()))
 
 
 def num_examples(name: str, split: str, data_dir: str | os.PathLike | None = None) -> int:
@@ -87,7 +93,7 @@ def _builder(records: Records):
     builder = make()
     if not builder.is_complete:
         if paths is None:
-            _check_network(facts)
+            _check_network(facts, records.searched)
         try:
             builder.prepare()
         except Exception as error:
@@ -96,12 +102,13 @@ def _builder(records: Records):
             if not builder.is_complete:
                 if paths is not None:
                     raise
-                raise _not_at_hand(facts, error) from None
-    sources.check_published(facts, builder.info.metadata.get("checksums", {}), builder.split_sizes())
+                raise _not_at_hand(facts, error, records.searched) from None
+    found = builder.info.metadata.get("checksums", {})
+    checksums.check_published(facts, found, builder.split_sizes(), paths)
     return builder
 
 
-def _check_network(facts: catalog.DatasetInfo) -> None:
+def _check_network(facts: catalog.DatasetInfo, searched: Path | None) -> None:
     """Asks for the first file once: without a network, TFDS goes on trying for minutes."""
     request = urllib.request.Request(facts.files[0].url, method="HEAD")
     try:
@@ -109,11 +116,11 @@ def _check_network(facts: catalog.DatasetInfo) -> None:
         with contextlib.suppress(urllib.error.HTTPError):
             urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS).close()
     except OSError as error:
-        raise _not_at_hand(facts, error) from None
+        raise _not_at_hand(facts, error, searched) from None
 
 
-def _not_at_hand(facts: catalog.DatasetInfo, error: Exception) -> FileNotFoundError:
+def _not_at_hand(facts: catalog.DatasetInfo, error: Exception, searched: Path | None) -> FileNotFoundError:
     return FileNotFoundError(
         f"The files of {facts.name} are not at hand, and could not be downloaded ({type(error).__name__}: "
-        f"{error}).\n{sources.instructions(facts)}"
+        f"{error}).\n{sources.instructions(facts, searched)}"
     )

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import numerics
+from tfdvae._validation import integer, positive_integer
 
 
 class MultiScaleFactorization:
@@ -29,10 +30,10 @@ class MultiScaleFactorization:
     """
 
     def __init__(self, height: int, width: int, base_scale: int):
-        self.image_size = (int(height), int(width))
+        self.image_size = (positive_integer("height", height), positive_integer("width", width))
         powers = [2**k for k in range(max(self.image_size).bit_length() + 1)]
         scales = {-(-self.image_size[0] // p): p for p in reversed(powers)}
-        if base_scale not in scales:
+        if integer("base_scale", base_scale) not in scales:
             raise ValueError(
                 f"`base_scale` must be one of {sorted(scales)}, the heights of {height} rows at the strides "
                 f"1, 2, 4, ... Received: base_scale={base_scale}"

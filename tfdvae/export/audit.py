@@ -3,11 +3,12 @@
 import collections
 import dataclasses
 import os
-import pathlib
 import re
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
+
+from tfdvae.files import user_path
 
 # A server runs no Python, and disables XLA at start.
 _PYTHON = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
@@ -47,7 +48,7 @@ def audit(directory: str | os.PathLike) -> Audit:
     Raises:
       FileNotFoundError: if there is none.
     """
-    directory = pathlib.Path(directory)
+    directory = user_path(directory, "directory")
     path = directory / "saved_model.pb"
     if not path.is_file():
         raise FileNotFoundError(f"There is no SavedModel in {directory}: {path.name} is missing")

@@ -2,11 +2,12 @@
 
 import itertools
 import os
-import pathlib
 import string
 
 from tensorflow.core.framework import function_pb2
 from tensorflow.core.protobuf import saved_model_pb2
+
+from tfdvae.files import user_path
 
 # Operations that the functions have many equal ones of: constants, and what is made of shapes and weights.
 _MERGED = {"Const", "Shape", "StridedSlice", "Pack", "ConcatV2", "Prod", "Reshape", "Cast", "ExpandDims"}
@@ -22,7 +23,7 @@ def compact(path: str | os.PathLike) -> None:
     or hints. A resource that is known by the name of its node alone (a hash table, say) must not be in a
     function. The fingerprint of the SavedModel, which loaders do not need, is then of another graph and goes.
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     for function in saved.meta_graphs[0].graph_def.library.function:
         for node in function.node_def:

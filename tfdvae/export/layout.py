@@ -6,13 +6,15 @@ import secrets
 import shutil
 from collections.abc import Callable
 
+from tfdvae._validation import integer
+from tfdvae.files import WRITING, user_path
+
 ALLOWED_BATCH_SIZES = (1, 16, 64, 256)  # that a server fills its batches up to; the last one is the largest
-_WRITING = ".writing-"  # prefix of a version that is not whole yet; a server reads integers only
 
 
 def versions(directory: str | os.PathLike) -> list[int]:
     """The versions of a model, in order; none if there is no such directory."""
-    directory = pathlib.Path(directory)
+    directory = user_path(directory, "directory")
     if not directory.is_dir():
         return []
     return sorted(int(path.name) for path in directory.iterdir() if _is_version(path) and path.is_dir())
@@ -26,7 +28,7 @@ def _is_version(path):
 def generators(directory: str | os.PathLike) -> list[str]:
     """The names of the folders in a directory that hold a generator; unreadable ones do not count."""
     names = []
-    for path in pathlib.Path(directory).iterdir():
+    for path in user_path(directory, "directory").iterdir():
         try:
             if any((path / str(n) / "saved_model.pb").is_file() for n in versions(path)):
                 names.append(path.name)
@@ -41,9 +43,10 @@ def version_directory(directory: str | os.PathLike, version: int | None = None) 
     Raises:
       FileNotFoundError: if there is none.
     """
-    directory = pathlib.Path(directory)
+    directory = user_path(directory, "directory")
     if version is None and (directory / "saved_model.pb").is_file():
         return directory
+    version = None if version is None else integer("version", version)
     present = versions(directory)
     if not present or (version is not None and version not in present):
         wanted = "version" if version is None else f"version {version}"
@@ -56,21 +59,22 @@ def version_directory(directory: str | os.PathLike, version: int | None = None) 
 def write_version(directory: str | os.PathLike, write: Callable[[pathlib.Path], None]) -> pathlib.Path:
     """Calls `write(temporary)`, and makes what it wrote the next version; returns the version's directory.
 
-    A reader sees the whole version or nothing of it, whatever happens meanwhile. What a killed call left
+    A reader sees the whole version or nothing of it, whatever happens meanwhile: a server reads folders named
+    by integers only, and what is not whole yet has another name. What a killed call left
     behind, in a folder whose name begins with a dot, the next call of this machine removes.
 
     Raises:
       ValueError: if `directory` is there and no directory.
     """
-    directory = pathlib.Path(directory).resolve()
+    directory = user_path(directory, "directory").resolve()
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"A generator is exported to a directory. Received: {directory}, which is a file")
     directory.mkdir(parents=True, exist_ok=True)
-    for path in directory.glob(f"{_WRITING}*"):
-        if not _is_running(path.name.removeprefix(_WRITING).split("-")[0]):
+    for path in directory.glob(f"{WRITING}*"):
+        if not _is_running(path.name.removeprefix(WRITING).split("-")[0]):
             shutil.rmtree(path, ignore_errors=True)
     # Open to whom the umask allows: a server may run as another user, whom `tempfile` would shut out.
-    temporary = directory / f"{_WRITING}{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = directory / f"{WRITING}{os.getpid()}-{secrets.token_hex(4)}"
     temporary.mkdir()
     try:
         write(temporary)

@@ -8,13 +8,13 @@ import tensorflow as tf
 from absl import logging
 
 import tfdvae
-from tfdvae.callbacks import write_json
 from tfdvae.export import layout
 from tfdvae.export.audit import audit
 from tfdvae.export.compaction import compact
 from tfdvae.export.layout import ALLOWED_BATCH_SIZES
 from tfdvae.export.loading import quiet
 from tfdvae.export.signatures import DEFAULT, GeneratorSignatures, make_chain_bank
+from tfdvae.files import user_path, write_json
 from tfdvae.models.likelihood import LatentVariableModel
 
 
@@ -51,6 +51,7 @@ def export_generator(
     Raises:
       ValueError: if log Z is missing or stale, a number is not positive, or the audit finds a problem.
     """
+    directory = user_path(directory, "directory")
     model.resolve_log_partition(None)  # a stale one is an error now, not after the work
     bank = None
     if model.rbm is not None:
@@ -122,7 +123,7 @@ def _write_warmup(path, directory, functions):
         for name, function in functions.items():
             for size in ALLOWED_BATCH_SIZES:
                 request = predict_pb2.PredictRequest()
-                request.model_spec.name = pathlib.Path(directory).resolve().name
+                request.model_spec.name = directory.resolve().name
                 request.model_spec.signature_name = name
                 for spec in function.structured_input_signature[0]:
                     # One value stands for all, which keeps the file small.

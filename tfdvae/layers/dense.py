@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfdvae import random
-from tfdvae._validation import not_negative
+from tfdvae._validation import integer, not_negative, positive_integer, positive_integers
 from tfdvae.layers.normalization import make_batch_normalization
 
 
@@ -48,14 +48,14 @@ class DenseStack(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.input_units = tuple(int(u) for u in input_units)
-        self.output_units = int(output_units)
-        self.hidden_units = tuple(int(u) for u in hidden_units)
+        self.input_units = positive_integers("input_units", input_units)
+        self.output_units = positive_integer("output_units", output_units)
+        self.hidden_units = positive_integers("hidden_units", hidden_units)
         self.activation = keras.activations.get(activation)
         self.batch_normalization = bool(batch_normalization)
         self.batch_normalization_momentum = float(batch_normalization_momentum)
         self.weight_decay = not_negative("weight_decay", weight_decay)
-        self.seed = seed
+        self.seed = None if seed is None else integer("seed", seed)
         widths = (*self.hidden_units, self.output_units)
         # Normalization subtracts the mean, which makes a bias before it idle.
         has_bias = [not self.batch_normalization] * len(self.hidden_units) + [True]

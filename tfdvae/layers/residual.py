@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfdvae import numerics, random
-from tfdvae._validation import not_negative
+from tfdvae._validation import integer, not_negative, positive_integer, positive_integers
 
 _BLOCK = re.compile(r"(\d+)(down|up)?")
 
@@ -94,15 +94,15 @@ class SEResidualBlock(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.input_filters = tuple(int(n) for n in input_filters)
-        self.filters = int(filters)
+        self.input_filters = positive_integers("input_filters", input_filters)
+        self.filters = positive_integer("filters", filters)
         if resize not in (None, "down", "up"):
             raise ValueError(f'`resize` must be None, "down" or "up". Received: resize={resize!r}')
         self.resize = resize
-        self.output_size = None if output_size is None else tuple(int(n) for n in output_size)
+        self.output_size = None if output_size is None else positive_integers("output_size", output_size)
         self.activation = keras.activations.get(activation)
         self.weight_decay = not_negative("weight_decay", weight_decay)
-        self.seed = seed
+        self.seed = None if seed is None else integer("seed", seed)
         strides = 2 if resize == "down" else 1
         # `get_config` knows `None` as "linear".
         is_linear = self.activation is keras.activations.linear
@@ -219,13 +219,13 @@ class ResidualStack(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.input_shapes = tuple(tuple(int(n) for n in shape) for shape in input_shapes)
+        self.input_shapes = tuple(positive_integers("input_shapes", shape) for shape in input_shapes)
         self.blocks_spec = blocks
         size = self.input_shapes[0][:2]
-        self.sizes = [tuple(int(n) for n in s) for s in (sizes or halved_sizes(*size))]
+        self.sizes = [positive_integers("sizes", s) for s in (sizes or halved_sizes(*size))]
         self.output_activation = output_activation
         self.weight_decay = not_negative("weight_decay", weight_decay)
-        self.seed = seed
+        self.seed = None if seed is None else integer("seed", seed)
         filters = tuple(shape[2] for shape in self.input_shapes)
         parsed = parse_blocks(blocks)
         if not parsed:

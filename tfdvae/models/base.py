@@ -41,7 +41,7 @@ class DiscreteVAE(LatentVariableModel):
 
     def __init__(self, image_shape, kl_factor=1.0, training_samples=1, seed=0, kl_balancing=False, **kwargs):
         super().__init__(image_shape, seed, **kwargs)
-        self.kl_factor = schedules.deserialize(kl_factor)
+        self.kl_factor = schedules.checked("kl_factor", kl_factor, low=0.0)
         self.training_samples = positive_integer("training_samples", training_samples)
         self.kl_balancing = bool(kl_balancing)
         self.negative_phase = None
@@ -65,7 +65,10 @@ class DiscreteVAE(LatentVariableModel):
 
     def scheduled_values(self) -> dict[str, float]:
         """The KL factor at the present step."""
-        return {"kl_factor": float(schedules.value_at(self.kl_factor, self.step))}
+        return {"kl_factor": float(self._kl_factor_now())}
+
+    def _kl_factor_now(self) -> tf.Tensor:
+        return schedules.value_at(self.kl_factor, self.step, name="kl_factor", low=0.0)
 
     def compile(self, optimizer="adam", group_optimizers=None, **kwargs):
         """As `TrainedModel.compile`; the groups are those of `parameter_groups`."""
@@ -81,7 +84,7 @@ class DiscreteVAE(LatentVariableModel):
         context = tf.distribute.get_replica_context()
         num_replicas = context.num_replicas_in_sync
         seed_bound, seed_chains = random.split(self._replica_seed(self.step, "train_step"))
-        kl_factor = schedules.value_at(self.kl_factor, self.step)
+        kl_factor = self._kl_factor_now()
         samples = None
         if self.negative_phase is not None:
             samples = self.negative_phase.negative_samples(seed=seed_chains)

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import numerics, random
-from tfdvae._validation import positive_integer
+from tfdvae._validation import positive_integer, positive_integers
 from tfdvae.boltzmann import PersistentChains
 from tfdvae.layers import DenseStack, Smoothing
 from tfdvae.models.base import DiscreteVAE
@@ -76,11 +76,10 @@ class DVAE(DiscreteVAE):
         **kwargs,
     ):
         super().__init__(image_shape, kl_factor, training_samples, seed, kl_balancing, **kwargs)
-        latent_units = (latent_units,) if isinstance(latent_units, int) else latent_units
-        self.latent_units = tuple(positive_integer("latent_units", n) for n in latent_units)
+        self.latent_units = positive_integers("latent_units", latent_units)
         if not self.latent_units:
             raise ValueError("`latent_units` must name at least one group. Received: an empty sequence")
-        self.network = network if isinstance(network, str) else tuple(int(n) for n in network)
+        self.network = network if isinstance(network, str) else positive_integers("network", network)
         if isinstance(network, str) and network not in NETWORKS:
             raise ValueError(
                 f"`network` must be one of {tuple(NETWORKS)} or hidden widths. Received: network={network!r}"
@@ -91,7 +90,8 @@ class DVAE(DiscreteVAE):
         self.weight_decay = float(weight_decay)
         self.batch_normalization = bool(batch_normalization)
         self.batch_normalization_momentum = float(batch_normalization_momentum)
-        self.num_chains, self.num_sweeps = num_chains, num_sweeps
+        self.num_chains = positive_integer("num_chains", num_chains)
+        self.num_sweeps = positive_integer("num_sweeps", num_sweeps)
 
         hidden = {
             "hidden_units": NETWORKS.get(self.network, self.network),
@@ -173,7 +173,7 @@ class DVAE(DiscreteVAE):
         Averaged over `num_samples` samples of the earlier groups: with one, a unit that only repeats the
         noise of an earlier one would seem to vary with x.
         """
-        num_samples = num_samples if len(self.encoders) > 1 else None
+        num_samples = positive_integer("num_samples", num_samples) if len(self.encoders) > 1 else None
         posteriors = self.posteriors(x, seed=seed, num_samples=num_samples)
         # The first group's has no sample axis: it depends on x alone.
         return [tf.reduce_mean(p.mean, axis=0) if p.mean.shape.rank == 3 else p.mean for p in posteriors]

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import numerics, random
-from tfdvae._validation import positive_integer
+from tfdvae._validation import integer, positive_integer, positive_integers
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate, MeasuresLogPartition
 from tfdvae.boltzmann.log_partition.estimate import checked_estimate
 from tfdvae.models.posteriors import LIMITS
@@ -79,12 +79,12 @@ class LatentVariableModel(MeasuresLogPartition, TrainedModel):
 
     def __init__(self, image_shape, seed=0, **kwargs):
         super().__init__(**kwargs)
-        self.image_shape = tuple(int(n) for n in image_shape)
-        if len(self.image_shape) != 3 or min(self.image_shape) < 1:
+        self.image_shape = positive_integers("image_shape", image_shape)
+        if len(self.image_shape) != 3:
             raise ValueError(
                 f"`image_shape` must be (height, width, channels). Received: image_shape={image_shape!r}"
             )
-        self.seed = int(seed)
+        self.seed = integer("seed", seed)
 
     def _finish_init(self):
         self._add_step_and_log_partition()

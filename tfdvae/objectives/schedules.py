@@ -11,22 +11,22 @@ import keras
 import tensorflow as tf
 
 from tfdvae._schedules import Schedule, check_all_steps, number_or_schedule
+from tfdvae._validation import integer, positive_integer
 from tfdvae.bijectors import _parameters
 
 
 def linear(initial: float, final: float, num_steps: int) -> Schedule:
     """Goes linearly from `initial` at step 0 to `final` at `num_steps`, and stays there."""
-    if num_steps < 1:
-        raise ValueError(f"`num_steps` must be at least 1. Received: num_steps={num_steps}")
+    num_steps = positive_integer("num_steps", num_steps)
     return keras.optimizers.schedules.PolynomialDecay(
-        float(initial), int(num_steps), end_learning_rate=float(final), power=1.0
+        float(initial), num_steps, end_learning_rate=float(final), power=1.0
     )
 
 
 def piecewise_constant(boundaries, values) -> Schedule:
     """`values[i]` up to and including step `boundaries[i]`, the last value afterwards."""
     return keras.optimizers.schedules.PiecewiseConstantDecay(
-        [int(b) for b in boundaries], [float(v) for v in values]
+        [integer("boundaries", b) for b in boundaries], [float(v) for v in values]
     )
 
 

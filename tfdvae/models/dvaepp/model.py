@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfdvae import random
-from tfdvae._validation import positive_integer
+from tfdvae._validation import positive_integer, positive_integers
 from tfdvae.boltzmann import PersistentChains
 from tfdvae.layers import DenseStack, ResidualStack, Smoothing
 from tfdvae.layers.normalization import make_batch_normalization
@@ -126,8 +126,8 @@ class DVAEPlusPlus(DiscreteVAE):
         super().__init__(image_shape, kl_factor, training_samples, seed, kl_balancing, **kwargs)
         self.likelihood, self.num_components = likelihood, num_components
         self.global_prior, self.local_prior = global_prior, local_prior
-        self.global_units = tuple(positive_integer("global_units", n) for n in global_units)
-        self.global_hidden = tuple(global_hidden)
+        self.global_units = positive_integers("global_units", global_units)
+        self.global_hidden = positive_integers("global_hidden", global_hidden)
         self.local_groups = positive_integer("local_groups", local_groups)
         self.local_channels = positive_integer("local_channels", local_channels)
         self.down1_blocks, self.down2_blocks, self.upsample_blocks = down1, down2, upsample
@@ -139,7 +139,8 @@ class DVAEPlusPlus(DiscreteVAE):
         self.weight_decay = float(weight_decay)
         self.batch_normalization_momentum = float(batch_normalization_momentum)
         self.convolution_dtype = convolution_dtype
-        self.num_chains, self.num_sweeps = num_chains, num_sweeps
+        self.num_chains = positive_integer("num_chains", num_chains)
+        self.num_sweeps = positive_integer("num_sweeps", num_sweeps)
         self._check_names()
 
         height, width, channels = self.image_shape
@@ -319,6 +320,7 @@ class DVAEPlusPlus(DiscreteVAE):
         """Posterior means of each group, `[batch, variables]`, over samples of the earlier groups."""
         means = []
         shapes = [shape for field in self.latent_shapes for shape in field]
+        num_samples = positive_integer("num_samples", num_samples)
         posteriors = self.posteriors(x, seed=seed, num_samples=num_samples)
         for posterior, shape in zip(posteriors, shapes, strict=True):
             mean = posterior.mean
