@@ -121,33 +121,97 @@ def test_bernoulli_frequencies_and_ends():
     assert np.abs(means - probs[0]).max() < KOLMOGOROV / np.sqrt(count)
 
 
+INTEGERS = {
+    0: [0, 0],
+    5: [5, 0],
+    -1: [-1, -1],
+    -(2**31): [-(2**31), -1],
+    2**31 + 3: [-(2**31) + 3, 0],
+    2**32 + 7: [7, 1],
+    -(2**63): [0, -(2**31)],
+    2**64 - 1: [-1, -1],
+}
+DTYPES = (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)
+
+
+def dtypes_of(*integers):
+    return [t for t in DTYPES if all(np.iinfo(t).min <= n <= np.iinfo(t).max for n in integers)]
+
+
+@pytest.mark.parametrize("seed", INTEGERS)
+def test_as_seed_of_one_integer(seed):
+    """Of Python, of NumPy, and of tensors, in every dtype that holds it, in a graph too."""
+    assert random.as_seed(seed).dtype == tf.int32
+    assert dtypes_of(seed)
+    for dtype in dtypes_of(seed):
+        for given in (dtype(seed), np.array(seed, dtype), tf.constant(seed, dtype)):
+            np.testing.assert_array_equal(random.as_seed(given), INTEGERS[seed], err_msg=repr(given))
+    np.testing.assert_array_equal(random.as_seed(seed), INTEGERS[seed])
+    for jit_compile in (False, True):
+        compiled = tf.function(random.as_seed, jit_compile=jit_compile)
+        np.testing.assert_array_equal(compiled(tf.constant(seed, dtypes_of(seed)[-1])), INTEGERS[seed])
+
+
 @pytest.mark.parametrize(
     ("seed", "want"),
     [
-        (0, [0, 0]),
-        (5, [5, 0]),
-        (np.int64(5), [5, 0]),
-        (2**32 + 7, [7, 1]),
-        (-1, [-1, -1]),
         ((1, 2), [1, 2]),
         ([1, -2], [1, -2]),
-        (np.array([1, 2]), [1, 2]),
+        ((2**31, 2**32 - 1), [-(2**31), -1]),
+        ((-(2**31), 2**31 - 1), [-(2**31), 2**31 - 1]),
     ],
 )
-def test_as_seed(seed, want):
-    got = random.as_seed(seed)
-    assert got.dtype == tf.int32
-    np.testing.assert_array_equal(got, want)
+def test_as_seed_of_two_integers(seed, want):
+    np.testing.assert_array_equal(random.as_seed(seed), want)
+    assert dtypes_of(*seed)
+    for dtype in dtypes_of(*seed):
+        for given in (np.array(seed, dtype), [dtype(n) for n in seed], tf.constant(seed, dtype)):
+            np.testing.assert_array_equal(random.as_seed(given), want, err_msg=repr(given))
+    compiled = tf.function(lambda low, high: random.as_seed([low, high]))
+    np.testing.assert_array_equal(compiled(*(tf.constant(n, tf.int64) for n in seed)), want)
 
 
-def test_as_seed_of_tensors():
-    np.testing.assert_array_equal(random.as_seed(tf.constant(5)), [5, 0])
-    np.testing.assert_array_equal(random.as_seed(tf.constant([5, 6], tf.int64)), [5, 6])
+def test_as_seed_of_a_variable():
+    np.testing.assert_array_equal(random.as_seed(tf.Variable([5, 6])), [5, 6])
 
 
-@pytest.mark.parametrize("seed", [None, 1.5, True, [1, 2, 3], [1.0, 2.0], [[1, 2]], "seed"])
+@pytest.mark.parametrize(
+    "seed",
+    [
+        None,
+        1.5,
+        True,
+        [1, 2, 3],
+        [1.0, 2.0],
+        [1, 2.5],
+        [1, None],
+        [[1, 2]],
+        np.float32(1),
+        np.array([True, False]),
+        tf.constant(1.0),
+        "seed",
+        {},
+    ],
+)
 def test_as_seed_refuses(seed):
     with pytest.raises(ValueError, match=r"`seed` must be an integer or a pair of integers\. Received"):
+        random.as_seed(seed)
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        2**64,
+        -(2**63) - 1,
+        (0, 2**32),
+        (-(2**31) - 1, 0),
+        np.array([0, 2**32]),
+        tf.constant([0, -(2**40)], tf.int64),
+        tf.constant([0, 2**63], tf.uint64),
+    ],
+)
+def test_as_seed_refuses_what_does_not_fit(seed):
+    with pytest.raises(ValueError, match=r"must fit 64 bits, each word of a pair 32 bits\. Received: seed="):
         random.as_seed(seed)
 
 
@@ -205,6 +269,26 @@ def test_seeds_of_rows_go_through_every_function_row_by_row(function):
     np.testing.assert_array_equal(graph(ROWS), rows)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.uint64])
+def test_seeds_of_rows_may_be_arrays_of_any_integers(dtype):
+    words = [[1, 2], [3, 2**31 + 4]] if dtype != np.int32 else [[1, 2], [3, 4 - 2**31]]
+    want = tf.constant([[1, 2], [3, 4 - 2**31]])
+    for rows in (np.array(words, dtype), tf.constant(words, dtype)):
+        for function in (
+            lambda s: random.split(s, 2, salt="a")[1],
+            lambda s: random.fold_in(s, 3),
+            lambda s: random.bits([2, 5], seed=s),
+            lambda s: random.row_bits(s, 5),
+        ):
+            np.testing.assert_array_equal(function(rows), function(want))
+
+
+@pytest.mark.parametrize("rows", [np.ones([3, 3], np.int32), tf.ones([3, 2]), np.array([[0, 2**32]])])
+def test_seeds_of_rows_are_checked(rows):
+    with pytest.raises(ValueError, match=r"Seeds of rows must be pairs of integers|must fit 64 bits"):
+        random.split(rows)
+
+
 def test_seeds_derived_from_those_of_rows_are_streams_of_their_own():
     seeds = [ROWS, *random.split(ROWS, 3), *random.split(ROWS, 2, salt="a"), random.fold_in(ROWS, 0)]
     seeds += [random.fold_in(ROWS, 1), random.fold_in(random.fold_in(ROWS, 0), 1)]
@@ -213,9 +297,13 @@ def test_seeds_derived_from_those_of_rows_are_streams_of_their_own():
 
 
 def test_seeds_of_rows_with_a_sample_axis():
-    seeds = random.fold_in(ROWS[tf.newaxis], tf.range(5)[:, tf.newaxis])
+    seeds = random.sample_seeds(ROWS, 5)
     assert seeds.shape == [5, 4, 2]
     numbers = random.uniform([5, 4, 6], seed=seeds)
     for sample in range(5):
         np.testing.assert_array_equal(seeds[sample], random.fold_in(ROWS, sample))
         np.testing.assert_array_equal(numbers[sample], random.uniform([4, 6], seed=seeds[sample]))
+    # Neither how many are drawn at a time nor the batch matters.
+    np.testing.assert_array_equal(seeds[2:4, 1:2], random.sample_seeds(ROWS[1:2], 2, first=2))
+    assert random.sample_seeds(seeds, 3).shape == [3, 5, 4, 2]
+    assert random.sample_seeds((1, 2), 5) == (1, 2)

@@ -1,4 +1,4 @@
-"""The ranges of the parameters are those that float32 bears: its draws, densities and gradients."""
+"""The ranges of the smoothings' parameters are those that float32 bears: draws, densities and gradients."""
 
 import numpy as np
 import pytest

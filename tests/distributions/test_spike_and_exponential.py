@@ -50,9 +50,7 @@ def test_gradients_are_finite_differences_off_the_boundary():
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
 def test_finite_over_the_stated_range(dtype):
     levels = [2.0**-24, 0.01, 0.5, 0.99, 1 - 2.0**-24]
-    grid = np.meshgrid(
-        levels, np.linspace(-100, 100, 41), [1e-6, 1e-3, 1.0, 8.0, 50.0, 1000.0], indexing="ij"
-    )
+    grid = np.meshgrid(levels, np.linspace(-100, 100, 41), [1e-6, 1e-3, 1, 8, 50, 1000], indexing="ij")
     rho, logits, beta = (tf.constant(values.ravel(), dtype) for values in grid)
     with tf.GradientTape() as tape:
         tape.watch([rho, logits, beta])

@@ -7,6 +7,17 @@ On a CPU a sweep of layers of 100 to 200 units costs as much for random bits as 
 Hence 16 bits a unit (`unit_noise`), seeds that are made before a loop and not in it, `floor(probability +
 noise)` in place of a comparison and a cast, which take several times as long, and parts of the chains that
 run side by side (`split_chains`).
+
+The price is the resolution. A unit is 1 with a multiple of 2^-23 for a probability, which is within 2^-22 of
+p = sigmoid(logit): units whose p or 1 - p is below about 2^-23, those of logits beyond 16.2, never flip. So a
+sweep of n units differs from the exact one by a total variation of at most n 2^-22 + n^2 2^-34, where the
+second term comes from bits that units share. Of chains that run T sweeps, at most T times that share end
+elsewhere than exact ones would: 5 % for 200 units and 1,000 sweeps, each by one flip. Where such flips alone
+join two modes, no chain passes from one to the other; exact chains would take millions of sweeps. The mean
+weight of annealed importance sampling changes by a factor: the mean, over paths of the reverse annealing, of
+the product of drawn probability over p, which near equilibrium is 1 to first order. By enumeration of
+machines with logits up to 100, log Z moves by 1e-6 nats in 200 temperatures. `row_gibbs_sweeps` is within
+2^-23 of p.
 """
 
 import math
@@ -237,7 +248,11 @@ def _split_like(parts, values):
 
 
 def draw_units(logits: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
-    """Binary units, 1 with probability sigmoid(logits); `noise` is uniform in [0, 1), of the same shape."""
+    """Binary units, 1 with probability sigmoid(logits); `noise` is uniform in [0, 1), of the same shape.
+
+    With noise on a grid of 2^-23, in float32, that is right to 2^-22: the sum is rounded in steps of 2^-24,
+    so that a unit is 1 for all multiples of 2^-23 from 1 - 2^-25 - sigmoid(logits) on.
+    """
     return tf.floor(tf.sigmoid(logits) + noise)
 
 
@@ -274,9 +289,9 @@ def noise_seed(seed, *, dtype=tf.float32) -> NoiseSeed:
 def unit_noise(chains, units, seed: NoiseSeed) -> tf.Tensor:
     """Uniform numbers in [0, 1) for `draw_units`, shape `[chains, units]`, dtype of the offset.
 
-    Each number is uniform on a grid of 2^-23, so that the probability of a unit is exact to 2^-23. Its 16
-    leading bits are its own, the 7 last ones are common to the array: the covariance that this adds between
-    two of its units is at most 2^-34.
+    Each number is uniform on a grid of 2^-23, and exact: 23 bits fit a float32. Its 16 leading bits are its
+    own, the 7 last ones are common to the array: the covariance that this adds between two of its units is
+    at most 2^-34.
     """
     size = chains * units
     words = random.bits_of_key([(size + 1) // 2], seed.key)
