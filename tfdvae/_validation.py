@@ -3,6 +3,7 @@
 from numbers import Real
 
 import numpy as np
+import tensorflow as tf
 
 
 def integer(name: str, value, at_least: int | None = None, of: str = "an integer") -> int:
@@ -33,6 +34,17 @@ def not_negative_integer(name: str, value) -> int:
       ValueError: if it is not an integer of at least 0.
     """
     return integer(name, value, 0, "an integer of at least 0")
+
+
+def positive_count(name: str, value) -> int | tf.Tensor:
+    """Returns `value` as an int; a tensor of integers, which a graph may know later, as it is.
+
+    Raises:
+      ValueError: if it is neither that nor an integer of at least 1.
+    """
+    if tf.is_tensor(value) and value.dtype.is_integer:
+        return value
+    return positive_integer(name, value)
 
 
 def positive_integers(name: str, values) -> tuple[int, ...]:

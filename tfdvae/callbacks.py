@@ -32,7 +32,7 @@ class LogPartitionRefresh(keras.callbacks.Callback):
     def __init__(self, every_epochs=1, seed=0):
         super().__init__()
         self.every_epochs = positive_integer("every_epochs", every_epochs)
-        self.seed = seed
+        self.seed = random.as_seed(seed)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Refreshes the estimate."""
@@ -56,7 +56,7 @@ class ChainHealthProbe(keras.callbacks.Callback):
     def __init__(self, num_sweeps=100, seed=0):
         super().__init__()
         self.num_sweeps = positive_integer("num_sweeps", num_sweeps)
-        self.seed = seed
+        self.seed = random.as_seed(seed)
         self._has_warned = False
 
     def on_epoch_end(self, epoch, logs=None):
