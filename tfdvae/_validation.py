@@ -80,6 +80,16 @@ def finite(name: str, values: np.ndarray) -> None:
         raise ValueError(f"`{name}` must be finite. Received {count} NaN or infinite of {values.size} values")
 
 
+def first_wrong(values: np.ndarray, are_right: np.ndarray) -> str | None:
+    """The first value that is not right with its place (from 0) and the number of the others; or `None`."""
+    wrong = np.flatnonzero(~are_right)
+    if not wrong.size:
+        return None
+    place = [int(i) for i in np.unravel_index(wrong[0], values.shape)]
+    more = f", and {wrong.size - 1} more" if wrong.size > 1 else ""
+    return f"{values.flat[wrong[0]]} at {place}{more}"
+
+
 def increasing_from_0_to_1(name: str, values: np.ndarray) -> None:
     """Refuses a vector of at least two values that does not increase strictly from 0 to 1."""
     # Written so that NaN fails, too.
