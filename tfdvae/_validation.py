@@ -3,6 +3,7 @@
 from numbers import Real
 
 import numpy as np
+import tensorflow as tf
 
 
 def integer(name: str, value, at_least: int | None = None, of: str = "an integer") -> int:
@@ -33,6 +34,17 @@ def not_negative_integer(name: str, value) -> int:
       ValueError: if it is not an integer of at least 0.
     """
     return integer(name, value, 0, "an integer of at least 0")
+
+
+def positive_count(name: str, value) -> int | tf.Tensor:
+    """Returns `value` as an int; a tensor of integers, which a graph may know later, as it is.
+
+    Raises:
+      ValueError: if it is neither that nor an integer of at least 1.
+    """
+    if tf.is_tensor(value) and value.dtype.is_integer:
+        return value
+    return positive_integer(name, value)
 
 
 def positive_integers(name: str, values) -> tuple[int, ...]:
@@ -66,6 +78,16 @@ def finite(name: str, values: np.ndarray) -> None:
     count = np.count_nonzero(~np.isfinite(values))
     if count:
         raise ValueError(f"`{name}` must be finite. Received {count} NaN or infinite of {values.size} values")
+
+
+def first_wrong(values: np.ndarray, are_right: np.ndarray) -> str | None:
+    """The first value that is not right with its place (from 0) and the number of the others; or `None`."""
+    wrong = np.flatnonzero(~are_right)
+    if not wrong.size:
+        return None
+    place = [int(i) for i in np.unravel_index(wrong[0], values.shape)]
+    more = f", and {wrong.size - 1} more" if wrong.size > 1 else ""
+    return f"{values.flat[wrong[0]]} at {place}{more}"
 
 
 def increasing_from_0_to_1(name: str, values: np.ndarray) -> None:

@@ -35,7 +35,7 @@ class ChainHealthProbe(keras.callbacks.Callback):
     def __init__(self, num_sweeps=100, seed=0):
         super().__init__()
         self.num_sweeps = positive_integer("num_sweeps", num_sweeps)
-        self.seed = seed
+        self.seed = random.as_seed(seed)
         self._has_warned = False
 
     def on_epoch_end(self, epoch, logs=None):

@@ -205,6 +205,22 @@ def test_docstrings_become_restructured_text(docstring, expected):
     assert "\n".join(docstrings.to_rst(docstring.split("\n"))) == expected
 
 
+# --- the guides ---
+
+
+def test_the_script_on_own_data_runs(capsys):
+    text = (architecture.FOLDER.parent / "own_data.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    shortened = script.replace("steps_per_epoch=100, epochs=5", "steps_per_epoch=10, epochs=1, verbose=0")
+    assert shortened != script
+    names = {}
+    exec(compile(shortened, "own_data.md", "exec"), names)
+    assert names["report"].num_examples == 297
+    printed = re.search(r"log p\(x\) >= (-\d+\.\d\d) \+- \d\.\d\d on 297 images", capsys.readouterr().out)
+    # Better than fair coins for all pixels: 8 * 8 * log 2 = 44.4 nats.
+    assert -40 < float(printed[1]) < -20
+
+
 # --- the pages of the models ---
 
 

@@ -44,7 +44,7 @@ def test_other_layouts_are_named(tmp_path, name, folder, files, what):
     assert line.startswith(f"{tmp_path / folder / files[0]}{more}: ")
     assert what in line
     assert line.endswith("which `load` does not read.")
-    assert "`data.from_arrays`" in advice
+    assert "`tfdvae.data.from_arrays`" in advice
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])

@@ -137,12 +137,12 @@ HALF = np.full([4, 2, 3], 0.5)
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (with_value(HALF, (1, 0, 2), np.nan), r"Received: nan of dtype float64 at \[1, 0, 2\]$"),
-        (with_value(HALF, (1, 0, 2), 1.5), r"Received: 1\.5 of dtype float64 at \[1, 0, 2\]$"),
-        (with_value(HALF, (1, 0, 2), -0.1), r"Received: -0\.1 of"),
-        (255 * HALF, r"give whole numbers an integer dtype.*Received: 127\.5 .*, and 23 more such values$"),
-        (np.full([2, 2, 2], 256), r"integers in 0\.\.255 .*Received: 256 of dtype int64 at \[0, 0, 0\]"),
-        (np.full([2, 2, 2], -1), r"Received: -1 of"),
+        (with_value(HALF, (1, 0, 2), np.nan), r"Received: dtype float64 with nan at \[1, 0, 2\]$"),
+        (with_value(HALF, (1, 0, 2), 1.5), r"Received: dtype float64 with 1\.5 at \[1, 0, 2\]$"),
+        (with_value(HALF, (1, 0, 2), -0.1), r"with -0\.1 at"),
+        (255 * HALF, r"give whole numbers an integer dtype.* with 127\.5 .*, and 23 more$"),
+        (np.full([2, 2, 2], 256), r"integers in 0\.\.255 .*Received: dtype int64 with 256 at \[0, 0, 0\]"),
+        (np.full([2, 2, 2], -1), r"with -1 at"),
         (HALF[:0], r"at least one image of one pixel\. Received: shape \(0, 2, 3\)"),
         (HALF[:, :0], r"Received: shape \(4, 0, 3\)"),
         (HALF[0], r"must have the shape \[n, height, width\] or .*Received: shape \(2, 3\)"),

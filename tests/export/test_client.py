@@ -1,7 +1,5 @@
-"""The gRPC client against a stand-in for TF Serving in a process of its own, the REST client likewise."""
+"""The gRPC client against a stand-in for TF Serving in a process of its own."""
 
-import http.server
-import json
 import os
 import pathlib
 import shutil
@@ -251,113 +249,62 @@ def test_a_version_switches_under_load_without_a_failed_or_wrong_answer(models, 
     assert all(worker[-1] == [False, True] for worker in workers)
 
 
-# --- REST ---
+def without(row, name):
+    return {key: value for key, value in row.items() if key != name}
 
 
-class Rest(http.server.BaseHTTPRequestHandler):
-    """TF Serving's REST interface as its documentation describes it, on a loaded generator."""
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: {**x, "images": x["images"][:2]}, "has 2 rows of 'images', and 3 were asked for"),
+        (lambda x: {**x, "images": x["images"].repeat(2, axis=0)}, "has 6 rows of 'images', and 3"),
+        (lambda x: {**x, "images": np.float32(1)}, "has no rows of 'images', and 3"),
+        (lambda x: without(x, "images"), r"lacks the output 'images'\. Received: \['.*probabilities'\]"),
+        (
+            lambda x: {**x, "images": x["images"][:, :1]},
+            r"must be float32 of shape \[3, 2, 3, 1\]\. Received: float32 of shape \[3, 1, 3, 1\]",
+        ),
+        (lambda x: {**x, "images": x["images"].astype(np.float64)}, "Received: float64 of shape"),
+        (lambda x: {**x, "images": np.full([3, 2, 3, 1], "a")}, "Received: object of shape"),
+    ],
+)
+def test_grpc_answers_that_were_not_asked_for(client, monkeypatch, change, message):
+    predict = client._stub.Predict
 
-    generator, failures = None, []
+    def changed(request, timeout):
+        response = predict(request, timeout=timeout)
+        outputs = change({name: tf.make_ndarray(value) for name, value in response.outputs.items()})
+        answer = predict_pb2.PredictResponse()
+        for name, value in outputs.items():
+            answer.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+        return answer
 
-    def log_message(self, *arguments):
-        pass
-
-    def _answer(self, status, body):
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def do_GET(self):
-        signatures = {}
-        for name, inputs in self.generator.specs.items():
-            outputs = ["energy"] if name == "energy" else ["images", "probabilities"]
-            outputs = {"log_prob": ["log_likelihood", "elbo"]}.get(name, outputs)
-            signatures[name] = {
-                "inputs": {
-                    key: {
-                        "dtype": {"float32": "DT_FLOAT", "int32": "DT_INT32"}[spec.dtype.name],
-                        "tensor_shape": {"dim": [{"size": str(n)} for n in (-1, *spec.shape)]},
-                    }
-                    for key, spec in inputs.items()
-                },
-                "outputs": {key: {} for key in outputs},
-            }
-        if not self.path.startswith("/v1/models/toy/"):
-            self._answer(404, {"error": "Could not find any versions of model"})
-            return
-        self._answer(200, {"metadata": {"signature_def": {"signature_def": signatures}}})
-
-    def do_POST(self):
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.failures:
-            self._answer(self.failures.pop(), {"error": "busy"})
-            return
-        name, rows = request["signature_name"], request["instances"]
-        inputs = {
-            key: np.array([row[key] for row in rows], spec.dtype)
-            for key, spec in self.generator.specs[name].items()
-        }
-        outputs = self.generator.run(name, inputs)
-        outputs.pop("latents", None)
-        if len(outputs) == 1:
-            self._answer(200, {"predictions": next(iter(outputs.values())).tolist()})
-        else:
-            predictions = [{k: v[i].tolist() for k, v in outputs.items()} for i in range(len(rows))]
-            self._answer(200, {"predictions": predictions})
+    monkeypatch.setattr(client._stub, "Predict", changed)
+    with pytest.raises(ServerError, match=message) as error:
+        client.sample(3)
+    assert "'toy' on 127.0.0.1:" in str(error.value)
 
 
-@pytest.fixture
-def rest(models):
-    handler = type("Handler", (Rest,), {"generator": models[2][0], "failures": []})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", handler
-    server.shutdown()
-    server.server_close()
+def test_a_grpc_answer_that_holds_no_tensor(client, monkeypatch):
+    answer = predict_pb2.PredictResponse()
+    answer.outputs["images"].tensor_content = b"?"
+    monkeypatch.setattr(client._stub, "Predict", lambda request, timeout: answer)
+    with pytest.raises(ServerError, match=r"The answer of 'toy' on .* holds no tensor"):
+        client.sample(3)
 
 
-def test_rest_gives_the_same(models, rest):
-    client, generator = RestClient(rest[0], "toy"), models[2][0]
-    images = client.sample(20, seed=1, num_sweeps=3)
-    np.testing.assert_array_equal(images, generator.sample(20, seed=1, num_sweeps=3))
-    np.testing.assert_allclose(client.log_prob(images), generator.log_prob(images), rtol=1e-5)
-    latents = generator.encode(images)
-    np.testing.assert_allclose(client.energy(latents), generator.energy(latents), rtol=1e-5)
-    with pytest.raises(ValueError, match="refused the rows"):
-        client.log_prob(7 + 0 * images)
-
-
-def test_rest_tries_again_where_that_may_help(rest, monkeypatch):
-    url, handler = rest
-    waits = []
-    monkeypatch.setattr(client_module, "sleep", waits.append)
-    client = RestClient(url, "toy", attempts=3)
-    handler.failures += [503, 429]
-    assert client.sample(2).shape == (2, 2, 3, 1)
-    assert len(waits) == 2
-    handler.failures += [400]
-    with pytest.raises(ServerError, match="HTTP 400: busy"):
-        client.sample(2)
-    assert len(waits) == 2
-    with pytest.raises(ServerError, match="HTTP 404: Could not find"):
-        RestClient(url, "toys")
-    with pytest.raises(ServerError, match="after 3 attempts: no connection"):
-        RestClient("http://127.0.0.1:1", "toy", attempts=3)
-
-
-def test_an_answer_that_is_not_the_servers_is_an_error(rest):
-    url, handler = rest
-
-    def proxy(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b"<html>")
-
-    client = RestClient(url, "toy", version=0)
-    assert client._url.endswith("/v1/models/toy/versions/0")
-    handler.do_POST = proxy
-    with pytest.raises(ServerError, match="no JSON object with 'predictions': b'<html>'"):
-        client.sample(2)
+@pytest.mark.parametrize("make", [GrpcClient, RestClient])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"version": 1.0}, "`version` must be an integer of at least 0. Received: version=1.0"),
+        ({"attempts": 2.5}, "`attempts` must be a positive integer. Received: attempts=2.5"),
+        ({"attempts": 0}, "`attempts` must be a positive integer. Received: attempts=0"),
+        ({"timeout": 0}, "`timeout` must be positive. Received: timeout=0"),
+        ({"timeout": "1"}, "`timeout` must be finite and not negative. Received: timeout='1'"),
+        ({"backoff": -1.0}, "`backoff` must be finite and not negative. Received: backoff=-1.0"),
+    ],
+)
+def test_numbers_of_a_client_are_checked(make, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make("http://127.0.0.1:1", "toy", **arguments)

@@ -106,7 +106,7 @@ def test_what_is_in_range_is_returned_as_it_is(schedule):
 def test_errors():
     for num_steps in (0, -3):
         with pytest.raises(
-            ValueError, match=f"`num_steps` must be at least 1. Received: num_steps={num_steps}"
+            ValueError, match=f"`num_steps` must be a positive integer. Received: num_steps={num_steps}"
         ):
             schedules.linear(0.0, 1.0, num_steps)
     with pytest.raises(ValueError, match="should be 1 less"):

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfdvae._validation import first_wrong
+
 _GZIP_MAGIC = b"\x1f\x8b"
 _MATLAB_7_3 = b"MATLAB 7.3 MAT-file"
 _CIFAR_RECORD = 1 + 32 * 32 * 3
@@ -43,12 +45,9 @@ def read_content(path: Path) -> bytes:
 
 
 def _check(where: str, values: np.ndarray, are_right: np.ndarray, expected: str) -> None:
-    """Refuses values of which one is not right, NaN included: quotes the first and its place (from 0)."""
-    wrong = np.flatnonzero(~are_right)
-    if wrong.size:
-        place = [int(i) for i in np.unravel_index(wrong[0], values.shape)]
-        more = f", and {wrong.size - 1} more" if wrong.size > 1 else ""
-        raise ValueError(f"{where} must be {expected}. Found {values.flat[wrong[0]]} at {place}{more}")
+    """Refuses values of which one is not right: quotes the first and its place."""
+    if found := first_wrong(values, are_right):
+        raise ValueError(f"{where} must be {expected}. Found {found}")
 
 
 def _check_labels(where: str, labels: np.ndarray, low: int, high: int) -> None:

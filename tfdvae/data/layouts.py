@@ -56,7 +56,7 @@ def describe(dataset: DatasetInfo, directory: Path) -> str:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         lines.append(f"{folder / names[0]}{more}: {layout}, which `load` does not read.")
     if others:
-        lines.append("Images that are NumPy arrays, whatever they were read from, go to `data.from_arrays`.")
+        lines.append("Images that are in memory as NumPy arrays go to `tfdvae.data.from_arrays`.")
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from tfdvae._validation import first_wrong
 from tfdvae.data import batches
 from tfdvae.data import binarization as binarizations
 from tfdvae.files import user_path
@@ -84,13 +85,10 @@ def _pixels(images) -> tuple[np.ndarray, bool]:
             f"one image of one pixel. Received: shape {array.shape}"
         )
     is_float = array.dtype.kind == "f"
-    wrong = np.flatnonzero(~((array >= 0) & (array <= (1 if is_float else 255))))  # NaN is wrong, too
-    if wrong.size:
-        place = [int(i) for i in np.unravel_index(wrong[0], array.shape)]
-        more = f", and {wrong.size - 1} more such values" if wrong.size > 1 else ""
+    if wrong := first_wrong(array, (array >= 0) & (array <= (1 if is_float else 255))):
         raise ValueError(
             "`images` must be floats in [0, 1] or integers in 0..255 (give whole numbers an integer dtype). "
-            f"Received: {array.flat[wrong[0]]} of dtype {array.dtype} at {place}{more}"
+            f"Received: dtype {array.dtype} with {wrong}"
         )
     is_binary = bool(((array == 0) | (array == 1)).all())
     pixels = (np.rint(255.0 * array) if is_float and not is_binary else array).astype(np.uint8)

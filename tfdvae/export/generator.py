@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfdvae._validation import positive_integer
+from tfdvae._validation import not_negative_integer, positive_integer
 
 
 class Spec(NamedTuple):
@@ -126,7 +126,7 @@ def row_seeds(seed, count: int) -> np.ndarray:
     Raises:
       ValueError: if `seed` is neither.
     """
-    array = np.asarray(seed)
+    count, array = not_negative_integer("count", count), np.asarray(seed)
     if array.ndim == 0 and array.dtype.kind in "iu" and -(2**31) <= int(seed) < 2**31:
         return np.stack([np.full(count, int(seed)), np.arange(count)], axis=1).astype(np.int32)
     if array.ndim == 2 and array.shape == (count, 2) and array.dtype.kind in "iu":

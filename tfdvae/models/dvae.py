@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import numerics, random
-from tfdvae._validation import positive_integer, positive_integers
+from tfdvae._validation import positive_count, positive_integer, positive_integers
 from tfdvae.boltzmann import PersistentChains
 from tfdvae.layers import DenseStack, Smoothing
 from tfdvae.models.base import DiscreteVAE
@@ -162,6 +162,7 @@ class DVAE(DiscreteVAE):
         """Unnormalized log p*(x, z) - log q(z | x) (without log Z), `[num_samples, batch]`, in nats."""
         x = self._check_images(x)
         self._check_limit(limit)
+        num_samples = positive_count("num_samples", num_samples)
         seed_q, seed_z = random.split(self._seed_of_samples(seed, num_samples), salt="log_weights")
         posteriors = self.infer(x, seed=seed_q, limit=limit, num_samples=num_samples)
         log_likelihood = self.reconstruction(x, [p.value for p in posteriors])
@@ -207,6 +208,8 @@ class DVAE(DiscreteVAE):
         With an RBM, Gibbs chains start at random members of `chains` (by default the persistent chains) and
         run `num_sweeps` sweeps.
         """
+        num_samples = positive_count("num_samples", num_samples)
+        num_sweeps = positive_count("num_sweeps", num_sweeps)
         chains = self.negative_phase if chains is None else chains
         return Latents(self.prior.sample(num_samples, seed=seed, chains=chains, num_sweeps=num_sweeps))
 

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfdvae import random
-from tfdvae._validation import positive_integer, positive_integers
+from tfdvae._validation import positive_count, positive_integer, positive_integers
 from tfdvae.boltzmann import PersistentChains
 from tfdvae.layers import DenseStack, ResidualStack, Smoothing
 from tfdvae.layers.normalization import make_batch_normalization
@@ -304,6 +304,7 @@ class DVAEPlusPlus(DiscreteVAE):
         """Unnormalized log p*(x, z, h) - log q(z, h | x) (without log Z), `[num_samples, batch]`, in nats."""
         x = self._check_images(x)
         self._check_limit(limit)
+        num_samples = positive_count("num_samples", num_samples)
         seed = self._seed_of_samples(seed, num_samples)
         seed_q, seed_global, seed_local = random.split(seed, 3, salt="log_weights")
         posteriors = self.infer(x, seed=seed_q, limit=limit, num_samples=num_samples)
@@ -360,6 +361,8 @@ class DVAEPlusPlus(DiscreteVAE):
         With an RBM, Gibbs chains start at random members of `chains` (by default the persistent chains) and
         run `num_sweeps` sweeps.
         """
+        num_samples = positive_count("num_samples", num_samples)
+        num_sweeps = positive_count("num_sweeps", num_sweeps)
         seed_global, seed_local = random.split(seed, salt="sample_prior")
         if self.prior is None:
             global_groups = []
