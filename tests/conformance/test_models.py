@@ -16,6 +16,7 @@ import tensorflow as tf
 from scipy.special import logsumexp
 
 from tests.conformance.models import BATCH, IMAGES, MODELS, VARIANTS
+from tests.graphs import without_graphs
 from tfdvae import callbacks, random
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate
 
@@ -65,16 +66,6 @@ def state(model):
 def assert_same(one, other):
     for (name, a), (_, b) in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=name)
-
-
-@contextlib.contextmanager
-def without_graphs():
-    """For `log_likelihood`, whose graph takes longer to make than most of these tests."""
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(False)
 
 
 def results(model, x):
