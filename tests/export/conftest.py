@@ -1,5 +1,6 @@
 """Two small generators, exported once: a fully connected one, and one with local latents and scales."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -51,11 +52,12 @@ class Exported(NamedTuple):
         return rng.integers(0, 2, (count, *self.model.image_shape)).astype(np.float32)
 
 
-@pytest.fixture(scope="session", params=[make_dvae, make_dvaepp], ids=["DVAE", "DVAEPlusPlus"])
-def exported(request, tmp_path_factory):
-    model = request.param()
+@functools.cache
+def export_once(make, folder):
+    """The model that a function makes, exported; each once, for all tests."""
+    model = make()
     model.update_log_partition()
-    directory = tmp_path_factory.mktemp("exported") / "toy"
+    directory = folder / make.__name__ / "toy"
     options = {"bank_states": 50, "bank_sweeps": 30}
     export.export_generator(
         model,
@@ -68,3 +70,19 @@ def exported(request, tmp_path_factory):
     )
     bank = export.make_chain_bank(model, *options.values(), seed=3)
     return Exported(model, bank, directory, export.load_generator(directory))
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory):
+    """A function of one that makes a model: its `Exported`."""
+    return functools.partial(export_once, folder=tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture(scope="session", params=[make_dvae, make_dvaepp], ids=["DVAE", "DVAEPlusPlus"])
+def exported(request, exports):
+    return exports(request.param)
+
+
+@pytest.fixture(scope="session")
+def both_exported(exports):
+    return [exports(make) for make in (make_dvae, make_dvaepp)]
