@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from tests.export.conftest import MAX_SWEEPS, make_dvae, make_dvaepp
+from tests.export.conftest import MAX_SWEEPS, make_dvae
 from tfdvae import export
 from tfdvae.export import client as client_module
 from tfdvae.export import layout
@@ -35,7 +35,7 @@ def models(exports, tmp_path_factory):
     model.update_log_partition()
     options = {"num_samples": 4, "max_sweeps": MAX_SWEEPS, "bank_states": 20, "bank_sweeps": 10}
     second = export.export_generator(model, directory / ".version-2" / "toy", **options)
-    first, convolutional = exports(make_dvae), exports(make_dvaepp)
+    first, convolutional = exports("DVAE"), exports("DVAEPlusPlus")
     versions = [first.directory / "1", second]
     copy_version(versions[0], directory / "toy")
     copy_version(convolutional.directory / "1", directory / "toy++")
@@ -80,7 +80,7 @@ def test_the_clients_results_are_those_of_the_generator(models, client):
 
 
 def test_so_are_those_of_a_convolutional_model(exports, address):
-    client, generator = GrpcClient(address, "toy++"), exports(make_dvaepp).generator
+    client, generator = GrpcClient(address, "toy++"), exports("DVAEPlusPlus").generator
     images = client.sample(20, seed=1, num_sweeps=3)
     np.testing.assert_array_equal(images, generator.sample(20, seed=1, num_sweeps=3))
     np.testing.assert_array_equal(client.reconstruct(images), generator.reconstruct(images))

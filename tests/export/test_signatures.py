@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tests.boltzmann import chi_squared
 from tests.export import cpp_loader
-from tests.export.conftest import MAX_SWEEPS, NUM_SAMPLES, make_colour, make_dvae
+from tests.export.conftest import MAX_SWEEPS, MODELS, NUM_SAMPLES, make_colour, make_dvae
 from tests.models import oracles
 from tfdvae import random
 from tfdvae.export import (
@@ -261,10 +261,10 @@ def requests_of(exported):
 
 
 @pytest.fixture(scope="module")
-def answers(both_exported, tmp_path_factory):
+def answers(exports, tmp_path_factory):
     """What a process that has only TensorFlow answers, with Python's loader and with that of C++."""
     path = tmp_path_factory.mktemp("answers") / "requests"
-    jobs = [(str(e.directory / "1"), requests_of(e)) for e in both_exported]
+    jobs = [(str(e.directory / "1"), requests_of(e)) for e in map(exports, MODELS)]
     path.write_bytes(pickle.dumps(jobs))
     subprocess.run([sys.executable, cpp_loader.__file__, str(path)], check=True, cwd=path.parent)
     answers, imported = pickle.loads(path.read_bytes())
