@@ -60,6 +60,15 @@ from tfdvae import random  # noqa: E402
 random.enable_reproducibility()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(config, items):
+    """For `--dist loadgroup`: tests that share fixtures, those of a file or of a folder, share a process."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            shared = item.path.parent if item.path.parent.name in ("export", "trainers") else item.path
+            item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(config.rootpath))))
+
+
 @pytest.fixture(scope="session")
 def strategy():
     """Two replicas. One strategy serves a whole process: a second one would number its collective

@@ -16,12 +16,12 @@ import tensorflow as tf
 from scipy.special import logsumexp
 
 from tests.conformance.models import BATCH, IMAGES, MODELS, VARIANTS
+from tests.graphs import without_graphs
 from tfdvae import callbacks, random
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = {**MODELS, **VARIANTS}
-GRAPHS = ("DVAE", "DVAE++")  # those that are trained in a graph, too
 METRICS = {"loss", "elbo", "reconstruction", "kl"}
 
 
@@ -72,16 +72,6 @@ def state(model):
 def assert_same(one, other):
     for (name, a), (_, b) in zip(one, other, strict=True):
         np.testing.assert_array_equal(a, b, err_msg=name)
-
-
-@contextlib.contextmanager
-def without_graphs():
-    """For `log_likelihood`, whose graph takes longer to make than most of these tests."""
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(False)
 
 
 def results(model, x):
@@ -219,7 +209,7 @@ def test_the_likelihood_is_the_mean_weight_without_log_z(name, trained):
     """In batches of all sizes, and where the samples come in several chunks."""
     model, case = trained(name).model, MODELS[name]
     x = case.images()
-    with contextlib.nullcontext() if name in GRAPHS else without_graphs():
+    with contextlib.nullcontext() if name == "DVAE" else without_graphs():
         for count, samples in ((IMAGES, SAMPLES), (BATCH, 3), (1, 1), (0, 2)):
             got = model.log_likelihood(x[:count], samples, seed=5)
             assert (got.shape, got.dtype) == ((count,), tf.float32)
@@ -471,7 +461,7 @@ def test_two_replicas(name, strategy):
         assert np.any(first != second)
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", ["DVAE", pytest.param("DVAE++", marks=pytest.mark.slow)])
 def test_steps_per_execution_and_the_kind_of_data_change_nothing(name):
     case, outcomes = MODELS[name], []
     data = tf.data.Dataset.from_tensor_slices(case.images()).batch(BATCH)

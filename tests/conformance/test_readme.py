@@ -3,6 +3,8 @@
 import pathlib
 import re
 
+import pytest
+
 ROOT = pathlib.Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -27,6 +29,7 @@ def test_the_script_of_a_model_runs(capsys):
     assert re.search(r"log p\(x\) >= -\d+\.\d\d; log Z = \d+\.\d\d \+- \d", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_the_script_of_dvaepp_runs(capsys):
     shortened = {"steps_per_epoch=100, epochs=12": "steps_per_epoch=20, epochs=1, verbose=0"}
     namespace = run(SCRIPTS[2], {**shortened, "num_samples=100": "num_samples=5"})

@@ -1,5 +1,6 @@
 """Two small generators, exported once: a fully connected one, and one with local latents and scales."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -51,20 +52,34 @@ class Exported(NamedTuple):
         return rng.integers(0, 2, (count, *self.model.image_shape)).astype(np.float32)
 
 
-@pytest.fixture(scope="session", params=[make_dvae, make_dvaepp], ids=["DVAE", "DVAEPlusPlus"])
-def exported(request, tmp_path_factory):
-    model = request.param()
-    model.update_log_partition()
-    directory = tmp_path_factory.mktemp("exported") / "toy"
-    options = {"bank_states": 50, "bank_sweeps": 30}
-    export.export_generator(
-        model,
-        directory,
-        num_samples=NUM_SAMPLES,
-        max_sweeps=MAX_SWEEPS,
-        card={"data_set": "none"},
-        seed=3,
-        **options,
-    )
-    bank = export.make_chain_bank(model, *options.values(), seed=3)
-    return Exported(model, bank, directory, export.load_generator(directory))
+MODELS = {"DVAE": make_dvae, "DVAEPlusPlus": make_dvaepp}
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory):
+    """A function of the name of one of `MODELS`: its export, which all tests share."""
+
+    @functools.cache
+    def export_once(name):
+        model = MODELS[name]()
+        model.update_log_partition()
+        directory = tmp_path_factory.mktemp("exported") / "toy"
+        options = {"bank_states": 50, "bank_sweeps": 30}
+        export.export_generator(
+            model,
+            directory,
+            num_samples=NUM_SAMPLES,
+            max_sweeps=MAX_SWEEPS,
+            card={"data_set": "none"},
+            seed=3,
+            **options,
+        )
+        bank = export.make_chain_bank(model, *options.values(), seed=3)
+        return Exported(model, bank, directory, export.load_generator(directory))
+
+    return export_once
+
+
+@pytest.fixture(scope="session", params=MODELS)
+def exported(request, exports):
+    return exports(request.param)

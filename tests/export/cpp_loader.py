@@ -161,19 +161,39 @@ class Session:
         return np.frombuffer(data, dtype).reshape(shape)
 
 
+def by_python(directory, requests):
+    """The answers of TensorFlow's Python loader."""
+    module = tf.saved_model.load(directory)
+    for name, inputs in requests:
+        outputs = module.signatures[name](**{k: tf.constant(v) for k, v in inputs.items()})
+        yield {k: v.numpy() for k, v in outputs.items()}
+
+
+def by_cpp(directory, requests):
+    """Those of the C++ loader to the same as `PredictRequest`s."""
+    from tensorflow_serving.apis import predict_pb2
+
+    session = Session(directory)
+    for name, inputs in requests:
+        request = predict_pb2.PredictRequest()
+        request.model_spec.signature_name = name
+        for key, value in inputs.items():
+            request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+        yield session.predict(predict_pb2.PredictRequest.FromString(request.SerializeToString()))
+
+
 def main():
     """Answers the requests of a file, for a test: a fresh process with TensorFlow alone."""
     import pickle
     import sys
 
-    from tensorflow_serving.apis import predict_pb2
-
-    directory, path = sys.argv[1:]
-    session = Session(directory)
-    requests = pickle.loads(pathlib.Path(path).read_bytes())
-    answers = [session.predict(predict_pb2.PredictRequest.FromString(request)) for request in requests]
+    path = pathlib.Path(sys.argv[1])
+    answers = [
+        {"Python": list(by_python(*job)), "C++": list(by_cpp(*job))}
+        for job in pickle.loads(path.read_bytes())
+    ]
     imported = sorted({"tfdvae", "tensorflow_probability"} & set(sys.modules))
-    pathlib.Path(path).write_bytes(pickle.dumps((answers, imported)))
+    path.write_bytes(pickle.dumps((answers, imported)))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from tests.export.conftest import make_dvae, make_dvaepp
+from tests.export.conftest import MAX_SWEEPS, make_dvae
 from tfdvae import export
 from tfdvae.export import client as client_module
 from tfdvae.export import layout
@@ -25,23 +25,19 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
+def models(exports, tmp_path_factory):
     """A directory of models, with one version of `toy` and of `toy++`; and two that those of `toy` may be."""
     directory = tmp_path_factory.mktemp("models")
-    versions = []
-    for number in (1, 2):
-        model = make_dvae()
-        model.rbm.left_bias.assign(model.rbm.left_bias + number)
-        model.update_log_partition()
-        path = directory / f".version-{number}" / "toy"
-        versions.append(
-            export.export_generator(model, path, num_samples=4, max_sweeps=5, bank_states=20, bank_sweeps=10)
-        )
-    copy_version(versions[0], directory / "toy")
-    model = make_dvaepp()
+    model = make_dvae()
+    model.rbm.left_bias.assign(model.rbm.left_bias + 1)
     model.update_log_partition()
-    export.export_generator(model, directory / "toy++", num_samples=4, max_sweeps=5, bank_sweeps=10)
-    return directory, versions, [export.load_generator(path) for path in versions]
+    options = {"num_samples": 4, "max_sweeps": MAX_SWEEPS, "bank_states": 20, "bank_sweeps": 10}
+    second = export.export_generator(model, directory / ".version-2" / "toy", **options)
+    first, convolutional = exports("DVAE"), exports("DVAEPlusPlus")
+    versions = [first.directory / "1", second]
+    copy_version(versions[0], directory / "toy")
+    copy_version(convolutional.directory / "1", directory / "toy++")
+    return directory, versions, [first.generator, export.load_generator(second)]
 
 
 def copy_version(version, directory):
@@ -81,8 +77,8 @@ def test_the_clients_results_are_those_of_the_generator(models, client):
     np.testing.assert_allclose(client.energy(latents), generator.energy(latents), rtol=1e-5)
 
 
-def test_so_are_those_of_a_convolutional_model(models, address):
-    client, generator = GrpcClient(address, "toy++"), export.load_generator(models[0] / "toy++")
+def test_so_are_those_of_a_convolutional_model(exports, address):
+    client, generator = GrpcClient(address, "toy++"), exports("DVAEPlusPlus").generator
     images = client.sample(20, seed=1, num_sweeps=3)
     np.testing.assert_array_equal(images, generator.sample(20, seed=1, num_sweeps=3))
     np.testing.assert_array_equal(client.reconstruct(images), generator.reconstruct(images))
@@ -162,7 +158,7 @@ def test_a_row_that_is_not_valid_is_nan_past_the_client_and_sweeps_are_clamped(m
     assert np.isnan(got[1]).all()
     want = models[2][0].reconstruct(np.ones_like(images), seed=4)
     np.testing.assert_array_equal(got[[0, 2]], want[[0, 2]])
-    for sweeps, clamped in ((-3, 1), (10**9, 5)):
+    for sweeps, clamped in ((-3, 1), (10**9, MAX_SWEEPS)):
         inputs = {"seed": seeds, "num_sweeps": np.full(3, sweeps, np.int32)}
         got = predict(address, "sample", inputs)["images"]
         np.testing.assert_array_equal(got, models[2][0].sample(3, seed=4, num_sweeps=clamped))
@@ -214,23 +210,24 @@ def test_a_deadline_is_kept():
 
 def test_a_version_switches_under_load_without_a_failed_or_wrong_answer(models, address):
     directory, versions, generators = models
-    counts, sweeps = np.random.default_rng(0).integers(1, 9, 2000), 3
-    expected = [g.sample(2000 + 8, seed=7, num_sweeps=sweeps) for g in generators]
+    count, sweeps = 600, 3
+    counts = np.random.default_rng(0).integers(1, 9, count)
+    expected = [g.sample(count + 8, seed=7, num_sweeps=sweeps) for g in generators]
     assert np.any(expected[0] != expected[1])
     switched = threading.Event()
 
     def request(client, i):
-        seeds = export.row_seeds(7, 2008)[i : i + counts[i]]
+        seeds = export.row_seeds(7, count + 8)[i : i + counts[i]]
         images = client.sample(counts[i], seed=seeds, num_sweeps=sweeps)
         answers = [np.array_equal(images, e[i : i + counts[i]]) for e in expected]
-        if i == 500 and not switched.is_set():
+        if i == 150 and not switched.is_set():
             switched.set()
             copy_version(versions[1], directory / "toy")
         return answers
 
     def work(worker):
         client = GrpcClient(address, "toy")
-        answers = [request(client, i) for i in range(worker, 2000, 8)]
+        answers = [request(client, i) for i in range(worker, count, 8)]
         # All clients go on until the new version answers, which it does when its warm-up is done.
         for _ in range(100_000):
             images = client.sample(64, seed=7, num_sweeps=sweeps)
@@ -243,7 +240,7 @@ def test_a_version_switches_under_load_without_a_failed_or_wrong_answer(models, 
     with ThreadPoolExecutor(8) as pool:
         workers = list(pool.map(work, range(8)))
     answers = np.array([a for worker in workers for a in worker])
-    assert len(answers) >= 2000 + 8
+    assert len(answers) >= count + 8
     assert answers.any(axis=1).all()
     assert (answers[:, 0] & ~answers[:, 1]).any()
     assert all(worker[-1] == [False, True] for worker in workers)

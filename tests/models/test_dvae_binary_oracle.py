@@ -71,17 +71,16 @@ def test_the_oracle_is_normalized(case):
 
 def test_log_likelihood_converges_to_log_p(case):
     model, x, exact = case
-    num_samples = 200_000
+    # As many samples as the test needs to have power: the tails of the weights differ.
+    num_samples = next(n for n in 10_000 * 2 ** np.arange(6) if (exact.relative_error(n) < 0.25).all())
     ratio = np.exp(np.float64(model.log_likelihood(x, num_samples, seed=5)) - exact.log_p)
-    tolerance = exact.relative_error(num_samples)
-    assert (tolerance < 0.3).all(), "the test must have power"
-    assert (np.abs(ratio - 1) < tolerance + 1e-4).all()
+    assert (np.abs(ratio - 1) < exact.relative_error(num_samples) + 1e-4).all()
 
 
 def test_bound_rises_with_the_number_of_samples(case):
     model, x, exact = case
     means, errors = [], []
-    for num_samples in (1, 10, 1000):
+    for num_samples in (1, 10, 300):
         values = np.float64(model.log_likelihood(repeated(x), num_samples, seed=num_samples))
         values = values.reshape(NUM_IMAGES, REPEATS)
         means.append(values.mean(axis=1))

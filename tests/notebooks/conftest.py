@@ -21,7 +21,7 @@ def name(request):
     return request.param
 
 
-@pytest.fixture(params=["executed", "committed"])
+@pytest.fixture(params=[pytest.param("executed", marks=pytest.mark.slow), "committed"])
 def notebook(request, name, executed):
     """The notebook with outputs."""
     return executed(name) if request.param == "executed" else execution.committed(name)

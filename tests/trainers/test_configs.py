@@ -48,7 +48,22 @@ def test_there_are_as_many_experiments_as_in_the_paper():
     assert len(specs(section_7_2)) == 32
 
 
-@pytest.mark.parametrize("spec", specs(section_7_1))
+@pytest.mark.parametrize("module", [section_7_1, section_7_2])
+def test_data_sets_have_the_same_experiments(module):
+    """So that the tests that build the models may take one of them."""
+    for spec in specs(module):
+        data, _, rest = spec.partition("-")
+        config, other = module.get_config(spec), module.get_config(f"static_mnist-{rest}")
+        assert config.data.name == data
+        other.data.name = data
+        assert config == other
+
+
+def specs_of_static_mnist(module):
+    return [spec for spec in specs(module) if spec.startswith("static_mnist-")]
+
+
+@pytest.mark.parametrize("spec", specs_of_static_mnist(section_7_1))
 def test_section_7_1(spec):
     data, network, bound = spec.split("-")
     config = section_7_1.get_config(spec)
@@ -65,7 +80,7 @@ def test_section_7_1(spec):
     assert float(np.asarray(experiment.optimizer(config).learning_rate)) == np.float32(5e-4)
 
 
-@pytest.mark.parametrize("spec", specs(section_7_2))
+@pytest.mark.parametrize("spec", specs_of_static_mnist(section_7_2))
 def test_section_7_2(spec):
     data, groups, network, prior = spec.split("-")
     config = section_7_2.get_config(spec)
@@ -228,7 +243,7 @@ TABLE_4 = {
 }
 
 
-@pytest.mark.parametrize("name", ["omniglot", "caltech101_silhouettes"])
+@pytest.mark.parametrize("name", [pytest.param("omniglot", marks=pytest.mark.slow), "caltech101_silhouettes"])
 def test_architectures_of_table_4(name):
     config = dvaepp.get_config(name)
     experiment.check(config)
@@ -247,6 +262,16 @@ def test_architectures_of_table_4(name):
     assert len(model.decoder.input_networks) == scales - 1
     assert model.decoder.scales.sizes[-1] == model.image_shape[:2]
     assert isinstance(experiment.optimizer(config), keras.optimizers.Adamax)
+
+
+def smallest_dvaepp():
+    """`dvaepp_digits` with two filters everywhere."""
+    config = dvaepp_digits.get_config()
+    config.model.down1, config.model.down2 = "2down 2down 2down", "2down 2down"
+    config.model.upsample, config.model.decoder = "2up 2up", ("2up", "2up", "2up")
+    config.model.q_h, config.model.p_h = "", ""
+    config.model.context, config.model.decoder_input = "2", "2"
+    return config
 
 
 @pytest.mark.parametrize(
@@ -269,7 +294,7 @@ def test_rows_of_the_papers_tables_are_overrides(override, parsed):
     assert name in dvaepp.__doc__
     assert value in dvaepp.__doc__
     experiment.check(parsed(dvaepp.get_config("omniglot"), override))
-    model = experiment.model(parsed(dvaepp_digits.get_config(), override), data_dir=False)
+    model = experiment.model(parsed(smallest_dvaepp(), override), data_dir=False)
     assert model.built
     kind, _, field = name.partition(".")
     if kind == "model":
@@ -279,7 +304,7 @@ def test_rows_of_the_papers_tables_are_overrides(override, parsed):
 
 @pytest.mark.parametrize(("base_scale", "num_scales"), [(4, 4), (0, 1)])
 def test_both_decoders_are_overrides(base_scale, num_scales, parsed):
-    config = parsed(dvaepp_digits.get_config(), f"model.base_scale={base_scale}")
+    config = parsed(smallest_dvaepp(), f"model.base_scale={base_scale}")
     assert len(experiment.model(config, data_dir=False).decoder.stages) == num_scales
 
 

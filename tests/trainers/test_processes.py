@@ -8,7 +8,11 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from tests.trainers.experiments import assert_same_run, metrics
+
+pytestmark = pytest.mark.slow  # a process imports TensorFlow, trains and evaluates
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
