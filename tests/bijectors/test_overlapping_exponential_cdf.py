@@ -197,11 +197,12 @@ def test_beta_out_of_range(beta):
         OverlappingExponentialCDF(0.0, beta)
 
 
-def test_static_beta_is_checked_in_a_graph_and_an_unknown_one_is_not():
+def test_static_beta_is_checked_in_a_graph_and_an_unknown_one_gives_nan_out_of_range():
     with pytest.raises(ValueError, match=r"Received: beta=-1\.0"):
         tf.function(lambda x: OverlappingExponentialCDF(x, -1.0).forward(x))(tf.zeros([2]))
-    unchecked = tf.function(lambda x, beta: OverlappingExponentialCDF(x, beta).forward(x))
-    assert unchecked(tf.zeros([2]), tf.constant(2.0)).shape == [2]
+    forward = tf.function(lambda x, beta: OverlappingExponentialCDF(x, beta).forward(x))
+    for beta, want in ((2.0, False), (1000.0, False), (1000.1, True), (0.0, True)):
+        np.testing.assert_array_equal(np.isnan(forward(tf.zeros([2]), tf.constant(beta))), [want, want])
 
 
 def test_mixed_dtypes():

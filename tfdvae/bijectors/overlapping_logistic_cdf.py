@@ -128,8 +128,13 @@ class OverlappingLogisticCDF(tfp.bijectors.Bijector):
     Values are finite at every scale. Between two modes far apart the density is about
     exp(-(loc1 - loc0) / (2 scale)), and the quantile's gradients are its reciprocal: they are finite
     in float32 (and float64) for |logits| <= 30 and (loc1 - loc0) / scale <= 100, that is scale >= 0.01
-    for the default locations; smaller scales are refused. There is no largest scale. Second
-    derivatives of `inverse` differentiate its closed form, and may be NaN at the ends of this range.
+    for the default locations; smaller scales are refused. There is no largest scale. Against float64,
+    log densities in float32 are right to 3e-5 nats, and gradients to 1 % but for one draw in 1,000 between
+    modes far apart. Second derivatives of `inverse` differentiate its closed form, and may be NaN at the
+    ends of this range.
+
+    Parameters may be variables, which are read at each use, as in TFP. Where they are not known, in a graph,
+    and out of range, everything is NaN.
 
     Args:
       logits: log-odds of z = 1; float tensor, any shape.
