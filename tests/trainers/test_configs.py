@@ -281,7 +281,7 @@ def smallest_dvaepp():
         "model.global_prior=none",
         "smoothing.name=spike_and_exponential",
         "model.local_prior=bernoulli",
-        *(f"model.local_groups={n}" for n in (8, 12, 16, 20, 24)),
+        "model.local_groups=8",
         "model.global_units=(128,)",
         "model.global_units=(64,64)",
         "model.global_units=(32,32,32,32)",
@@ -300,6 +300,15 @@ def test_rows_of_the_papers_tables_are_overrides(override, parsed):
     if kind == "model":
         assert str(getattr(model, field)).replace(" ", "") == value
     assert (model.rbm is None) == (override in ("model.global_prior=normal", "model.global_prior=none"))
+
+
+@pytest.mark.parametrize("num_groups", [12, 16, 20, 24])
+def test_more_local_groups_are_overrides(num_groups, parsed):
+    """Without the models: one number of groups is built above."""
+    config = parsed(dvaepp.get_config("omniglot"), f"model.local_groups={num_groups}")
+    experiment.check(config)
+    assert config.model.local_groups == num_groups
+    assert str(num_groups) in dvaepp.__doc__
 
 
 @pytest.mark.parametrize(("base_scale", "num_scales"), [(4, 4), (0, 1)])

@@ -124,6 +124,7 @@ class Killed(BaseException):
     """Stands for a signal: nothing catches it."""
 
 
+@pytest.mark.slow
 def test_interrupted_training_ends_like_an_uninterrupted_one(finished, tmp_path, monkeypatch):
     workdir = tmp_path / "run"
     replace = callbacks.os.replace
