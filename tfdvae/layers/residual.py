@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfdvae import numerics, random
 from tfdvae._validation import integer, not_negative, positive_integer, positive_integers
+from tfdvae.layers.convolution import Conv2D, Conv2DTranspose
 
 _BLOCK = re.compile(r"(\d+)(down|up)?")
 
@@ -103,30 +104,20 @@ class SEResidualBlock(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.weight_decay = not_negative("weight_decay", weight_decay)
         self.seed = None if seed is None else integer("seed", seed)
-        strides = 2 if resize == "down" else 1
         # `get_config` knows `None` as "linear".
         is_linear = self.activation is keras.activations.linear
         last = 1e-4 if is_linear else 1.0
-        first = keras.layers.Conv2DTranspose if resize == "up" else keras.layers.Conv2D
+        first = Conv2DTranspose if resize == "up" else Conv2D
         self.first = [
             self._layer(first, f"first_{i}", n, self.filters, 3, strides=2 if resize else 1, use_bias=i == 0)
             for i, n in enumerate(self.input_filters)
         ]
-        self.second = self._layer(keras.layers.Conv2D, "second", self.filters, self.filters, 3, variance=last)
+        self.second = self._layer(Conv2D, "second", self.filters, self.filters, 3, variance=last)
         keeps_shape = resize is None and self.input_filters == (self.filters,) and not is_linear
         self.skips = [
             keras.layers.Identity(dtype=self.dtype_policy, name="skip_0")
             if keeps_shape
-            else self._layer(
-                keras.layers.Conv2D,
-                f"skip_{i}",
-                n,
-                self.filters,
-                1,
-                variance=last,
-                strides=strides,
-                use_bias=False,
-            )
+            else self._layer(Conv2D, f"skip_{i}", n, self.filters, 1, variance=last, use_bias=False)
             for i, n in enumerate(self.input_filters)
         ]
         squeezed = max(1, self.filters // 4)
@@ -140,7 +131,6 @@ class SEResidualBlock(keras.layers.Layer):
         layer = kind(
             *args,
             **kwargs,
-            **({"padding": "same"} if convolution else {}),
             kernel_initializer=keras.initializers.VarianceScaling(variance, "fan_avg", "uniform", seed),
             kernel_regularizer=keras.regularizers.L2(self.weight_decay) if self.weight_decay else None,
             dtype=self.dtype_policy,
@@ -156,9 +146,10 @@ class SEResidualBlock(keras.layers.Layer):
                 f"`{self.name}` takes {len(self.input_filters)} inputs of {self.input_filters} channels. "
                 f"Received: {len(inputs)} inputs"
             )
-        pairs = list(zip(self.first, self.skips, inputs, strict=True))
-        y = _sum(apply_to_images(first, x) for first, _, x in pairs)
-        skip = _sum(apply_to_images(skip, x) for _, skip, x in pairs)
+        y = _sum(apply_to_images(layer, x) for layer, x in zip(self.first, inputs, strict=True))
+        if self.resize == "down":
+            inputs = [x[..., ::2, ::2, :] for x in inputs]
+        skip = _sum(apply_to_images(layer, x) for layer, x in zip(self.skips, inputs, strict=True))
         y, restored = numerics.flat_images(y)
         skip, _ = numerics.flat_images(skip)
         if self.resize == "up":

@@ -6,6 +6,7 @@ import tensorflow as tf
 from tfdvae import random
 from tfdvae.distributions.multi_scale import MultiScaleFactorization
 from tfdvae.layers import ResidualStack
+from tfdvae.layers.convolution import Conv2D
 from tfdvae.layers.residual import apply_to_images, halved_sizes
 from tfdvae.models.likelihood import Decoded
 
@@ -73,11 +74,10 @@ class Decoder(keras.layers.Layer):
                     f"{scale}: they must have that size, or one scale more"
                 )
             self.stages.append(stage)
-            layer = keras.layers.Conv2D(
+            layer = Conv2D(
                 pixels.num_parameters,
                 3,
                 strides=2 if halved else 1,
-                padding="same",
                 kernel_initializer=keras.initializers.GlorotUniform(
                     random.integer(network["seed"], salt=f"{self.name}/parameters_{i}")
                 ),
