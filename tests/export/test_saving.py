@@ -78,7 +78,7 @@ def test_a_model_without_a_machine(prior, tmp_path):
     ("arguments", "num_binary"),
     [
         ({"global_prior": "none", "local_prior": "bernoulli", "convolution_dtype": "bfloat16"}, 2),
-        ({"global_prior": "bernoulli", "local_prior": "normal"}, 8),
+        pytest.param({"global_prior": "bernoulli", "local_prior": "normal"}, 8, marks=pytest.mark.slow),
     ],
 )
 def test_convolutional_models_without_a_machine(arguments, num_binary, tmp_path):
