@@ -74,7 +74,7 @@ train: env ## train on the digits: prints the likelihood, writes samples and the
 
 test: env ## run the tests in JOBS processes (ARGS="-m slow" runs the slow ones)
 	@mkdir -p "$(TMPDIR)"
-	"$(VENV)/bin/python" -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+	"$(VENV)/bin/python" -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: env ## check style
 	"$(VENV)/bin/python" -m ruff check .

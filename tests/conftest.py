@@ -60,13 +60,19 @@ from tfdvae import random  # noqa: E402
 random.enable_reproducibility()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(config, items):
-    """For `--dist loadgroup`: tests that share fixtures, those of a file or of a folder, share a process."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            shared = item.path.parent if item.path.parent.name in ("export", "trainers") else item.path
-            item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(config.rootpath))))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With `--dist loadfile`: two folders share fixtures that take long, and so a process."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFixtures(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            folders = ("tests/export/", "tests/trainers/")
+            return next(filter(nodeid.startswith, folders), super()._split_scope(nodeid))
+
+    return ByFixtures(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,8 @@ def make_dvaepp():
         "local_prior": "normal",
         "local_groups": 2,
         "local_channels": 1,
-        "q_h": "2",
-        "p_h": "2",
+        "q_h": "",
+        "p_h": "",
     }
     return test_dvaepp.randomize(DVAEPlusPlus(**arguments), scale=0.4)
 

@@ -260,7 +260,7 @@ def requests_of(exported):
     ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def answers(exports, tmp_path_factory):
     """What a process that has only TensorFlow answers, with Python's loader and with that of C++."""
     path = tmp_path_factory.mktemp("answers") / "requests"

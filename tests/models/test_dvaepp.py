@@ -31,6 +31,17 @@ TINY = dict(
     num_chains=20,
     num_sweeps=2,
 )
+# One block in each network, for tests that run all of a model.
+ONE_BLOCK = {
+    **TINY,
+    "down1": "2down",
+    "down2": "2",
+    "upsample": "2",
+    "q_h": "",
+    "p_h": "",
+    "context": "2up",
+    "decoder": (),
+}
 FALSE_FAILURES = 1e-6
 
 
@@ -361,12 +372,9 @@ ROWS = [
 
 
 def row_of_table_3(global_prior, local_prior, smoothing, run_eagerly):
-    """A model with one block in each network."""
-    arguments = dict(
-        global_units=(2, 2), down1="2down", down2="2", upsample="2", q_h="", p_h="", context="2up"
-    )
+    arguments = {**ONE_BLOCK, "global_units": (2, 2), "local_groups": 2, "local_channels": 2}
     model = DVAEPlusPlus(
-        **{**TINY, **arguments, "decoder": (), "local_groups": 2, "local_channels": 2},
+        **arguments,
         global_prior=global_prior,
         local_prior=local_prior,
         smoothing=Smoothing(smoothing, beta=4.0),
