@@ -1,6 +1,7 @@
 """The convolutions of all models: what their graphs hold, no images, large images, with oneDNN on and off."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,15 @@ def test_no_kernel_is_smaller_than_its_stride(name):
     assert {strides for *_, strides in found} == {(1, 1), (2, 2)}
     for kind, kernel, strides in found:
         assert all(k >= s for k, s in zip(kernel, strides, strict=True)), (kind, kernel, strides)
+
+
+def test_all_convolutions_come_from_one_module():
+    """Which keeps those of later layers off the same faults."""
+    kernels = re.compile(r"\b(keras\.layers|ops|nn)\.\w*([Cc]onv|[Pp]ool)")
+    assert kernels.search("keras.layers.Conv2D(3, 3)")
+    sources = sorted(ROOT.glob("tfdvae/**/*.py"))
+    found = [path.name for path in sources if kernels.search(path.read_text(encoding="utf-8"))]
+    assert found == ["convolution.py"]
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
