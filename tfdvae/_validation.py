@@ -6,14 +6,18 @@ import numpy as np
 import tensorflow as tf
 
 
+def is_integer(value) -> bool:
+    """Whether `value` is an integer of Python or NumPy; a bool is none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def integer(name: str, value, at_least: int | None = None, of: str = "an integer") -> int:
     """Returns `value`, Python's or NumPy's, as an int.
 
     Raises:
       ValueError: if it is something else (a bool, 1.0, "1"), or smaller than `at_least`.
     """
-    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not is_integer or (at_least is not None and value < at_least):
+    if not is_integer(value) or (at_least is not None and value < at_least):
         raise ValueError(f"`{name}` must be {of}. Received: {name}={value!r}")
     return int(value)
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import numerics
-from tfdvae._validation import integer, positive_integer
+from tfdvae._validation import is_integer, positive_integer
 
 
 class MultiScaleFactorization:
@@ -33,7 +33,7 @@ class MultiScaleFactorization:
         self.image_size = (positive_integer("height", height), positive_integer("width", width))
         powers = [2**k for k in range(max(self.image_size).bit_length() + 1)]
         scales = {-(-self.image_size[0] // p): p for p in reversed(powers)}
-        if integer("base_scale", base_scale) not in scales:
+        if not is_integer(base_scale) or base_scale not in scales:
             raise ValueError(
                 f"`base_scale` must be one of {sorted(scales)}, the heights of {height} rows at the strides "
                 f"1, 2, 4, ... Received: base_scale={base_scale}"
