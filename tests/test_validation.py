@@ -105,8 +105,6 @@ CALLS = [
     ("base_scale", lambda n: MultiScaleFactorization(4, 4, n)),
     ("num_steps", lambda n: schedules.linear(0.0, 1.0, n)),
     ("boundaries", lambda n: schedules.piecewise_constant([n], [0.0, 1.0])),
-    ("every_epochs", lambda n: callbacks.LogPartitionRefresh(n)),
-    ("seed", lambda n: callbacks.LogPartitionRefresh(seed=n)),
     ("num_sweeps", lambda n: callbacks.ChainHealthProbe(n)),
     ("seed", lambda n: callbacks.ChainHealthProbe(seed=n)),
     ("patience", lambda n: callbacks.PlateauDecay(n)),

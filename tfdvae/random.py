@@ -74,7 +74,7 @@ def _words_of_tensor(seed) -> Seed:
         received = f"a tensor of shape {tensor.shape} and dtype {tensor.dtype.name}"
         raise ValueError(
             "`seed` must be an integer or a pair of integers. Received: "
-            + (received if tensor.dtype.is_integer else repr(seed))
+            + (received if tensor.dtype.is_integer else f"seed={seed!r}")
         )
     if tensor.shape.rank == 1:
         return _cut_to_words(seed, tensor)
