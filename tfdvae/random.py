@@ -105,7 +105,8 @@ def _check_words(seed, integers, num_bits: int) -> None:
 
 def are_row_seeds(seed) -> bool:
     """Whether `seed` is an array or tensor of seeds, `[..., 2]`, one a row, and not one for all."""
-    return (isinstance(seed, np.ndarray) or tf.is_tensor(seed)) and len(seed.shape) > 1
+    is_array = isinstance(seed, np.ndarray) or tf.is_tensor(seed)
+    return is_array and (tf.TensorShape(seed.shape).rank or 0) > 1
 
 
 def _row_seeds(seed) -> tf.Tensor:
