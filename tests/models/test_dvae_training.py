@@ -5,6 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.models import oracles
 from tfdvae import data
@@ -146,6 +147,40 @@ def test_chains_advance_once_an_update():
     model.negative_phase.left.assign(chains[0])
     model.fit(patterns(96), batch_size=32, shuffle=False, verbose=0)
     np.testing.assert_array_equal(model.negative_phase.left, chains[-1])
+
+
+class Doubling(keras.optimizers.schedules.LearningRateSchedule):
+    """1, 2, 4, ...: of a schedule of one's own nothing is known beforehand."""
+
+    def __call__(self, step):
+        return tf.pow(2.0, tf.cast(step, tf.float32))
+
+    def get_config(self):
+        return {}
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"smoothing": Smoothing("overlapping_exponential", beta=Doubling())},
+            r"`beta` must be in .*Received: beta=1024\.0 at step 10",
+        ),
+        ({"kl_factor": lambda: None}, "`kl_factor` must be a number or a "),
+        ({"kl_factor": "linear"}, "`kl_factor` must be a number or a .*Received: kl_factor='linear'"),
+        ({"kl_factor": schedules.linear(1.0, -1.0, 10)}, r"`kl_factor` must .*=-0\.\d* at step 6"),
+    ],
+)
+def test_schedules_that_leave_their_range_are_named(arguments, message, run_eagerly):
+    def train():
+        model = DVAE(image_shape=SHAPE, latent_units=(2, 2), network=(), num_chains=2, **arguments)
+        model.compile(keras.optimizers.SGD(0.0), run_eagerly=run_eagerly)
+        model.fit(patterns(24), batch_size=2, verbose=0)
+
+    with pytest.raises(ValueError, match=message) as raised:
+        train()
+    assert "learning rate" not in str(raised.value)
 
 
 # --- optimizers of groups ---

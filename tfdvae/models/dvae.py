@@ -180,7 +180,12 @@ class DVAE(DiscreteVAE):
         return [tf.reduce_mean(p.mean, axis=0) if p.mean.shape.rank == 3 else p.mean for p in posteriors]
 
     def scheduled_values(self) -> dict[str, float]:
-        """The KL factor and the smoothing's parameters at the present step."""
+        """The KL factor and the smoothing's parameters at the present step.
+
+        Raises:
+          ValueError: if one is out of its range there.
+        """
+        self.smoothing.check(self.step)
         parameters = self.smoothing.parameter(self.step)
         return {**super().scheduled_values(), **{name: float(value) for name, value in parameters.items()}}
 

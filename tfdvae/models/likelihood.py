@@ -13,6 +13,7 @@ from tfdvae import numerics, random
 from tfdvae._validation import integer, positive_integer, positive_integers
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate, MeasuresLogPartition
 from tfdvae.boltzmann.log_partition.estimate import checked_estimate
+from tfdvae.models.pixels import BernoulliPixels
 from tfdvae.models.posteriors import LIMITS
 from tfdvae.objectives import ImportanceAccumulator
 from tfdvae.training import TrainedModel
@@ -286,10 +287,7 @@ class LatentVariableModel(MeasuresLogPartition, TrainedModel):
             raise ValueError(f"{self.data_message}. Received: values from {np.min(x)} to {np.max(x)}")
         return x
 
-    data_message = (
-        "A Bernoulli likelihood takes pixels in {0, 1}, and other values (grey or NaN) arrived. Binarize the "
-        'images first (`tfdvae.data.load(..., binarization="static")` or "dynamic")'
-    )
+    data_message = BernoulliPixels.data_message
 
     def pixels_are_valid(self, x) -> tf.Tensor:
         """Whether the likelihood is defined on all pixels: a boolean scalar, false for NaN."""

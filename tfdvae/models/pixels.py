@@ -13,7 +13,8 @@ class BernoulliPixels:
 
     data_message = (
         "A Bernoulli likelihood takes pixels in {0, 1}, and other values (grey or NaN) arrived. Binarize the "
-        'images first (`tfdvae.data.load(..., binarization="static")` or "dynamic")'
+        'images first: `tfdvae.data.from_arrays(images, batch_size, binarization="static")`, or "dynamic" for '
+        "training"
     )
 
     max_value = 1.0
@@ -52,7 +53,7 @@ class DiscretizedLogisticPixels:
 
     data_message = (
         "A mixture of discretized logistics takes pixels in {0, 1, ..., 255}, and other values (fractions, "
-        "NaN, images scaled to [0, 1]?) arrived"
+        "NaN, images scaled to [0, 1]?) arrived. `tfdvae.data.from_arrays(images, batch_size)` makes such ones"
     )
 
     max_value = 255.0

@@ -331,7 +331,12 @@ class DVAEPlusPlus(DiscreteVAE):
         return means
 
     def scheduled_values(self) -> dict[str, float]:
-        """The KL factor and the smoothing's parameters at the present step."""
+        """The KL factor and the smoothing's parameters at the present step.
+
+        Raises:
+          ValueError: if one is out of its range there.
+        """
+        self.smoothing.check(self.step)
         parameters = self.smoothing.parameter(self.step)
         return {**super().scheduled_values(), **{name: float(value) for name, value in parameters.items()}}
 
