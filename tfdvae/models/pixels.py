@@ -13,8 +13,7 @@ class BernoulliPixels:
 
     data_message = (
         "A Bernoulli likelihood takes pixels in {0, 1}, and other values (grey or NaN) arrived. Binarize the "
-        'images first: `tfdvae.data.from_arrays(images, batch_size, binarization="static")`, or "dynamic" for '
-        "training"
+        'images first: `tfdvae.data.from_arrays(images, batch_size, binarization="static")` (or "dynamic")'
     )
 
     max_value = 1.0
@@ -53,7 +52,7 @@ class DiscretizedLogisticPixels:
 
     data_message = (
         "A mixture of discretized logistics takes pixels in {0, 1, ..., 255}, and other values (fractions, "
-        "NaN, images scaled to [0, 1]?) arrived. `tfdvae.data.from_arrays(images, batch_size)` makes such ones"
+        "NaN, images scaled to [0, 1]?) arrived. `tfdvae.data.from_arrays(images, batch_size)` has them"
     )
 
     max_value = 255.0
