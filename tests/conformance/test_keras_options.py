@@ -396,6 +396,12 @@ def test_export_holds_the_call(name, tmp_path):
         np.testing.assert_allclose(exported.serve(images), model(images), atol=1e-5)
 
 
+def test_export_for_litert(tmp_path):
+    make, _ = KINDS["RBMTrainer"]
+    make().export(tmp_path / "model.tflite", format="litert", verbose=False)
+    assert (tmp_path / "model.tflite").read_bytes()[4:8] == b"TFL3"
+
+
 # --- log Z in the logs ---
 
 
