@@ -2,7 +2,7 @@
 # Seen 2026-11-27 with tensorflow==2.21.0, keras==3.15.1: `tf.train.Checkpoint(model=...)` of a Keras 3 model leaves
 # out the layers that an attribute holds in a list (in a tuple they are there). Restoring passes
 # `assert_existing_objects_matched()`, and the weights of those layers stay as they were made: of the four variables
-# below two come back. Fails if that changes.
+# below none comes back. Fails if that changes.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
