@@ -54,7 +54,7 @@ def ours(model):
 
 def log_partition(model):
     """What `fit` does at the end of an epoch without validation."""
-    return lambda: model.stored_log_partition.measure_roughly(0, seed=0)
+    return lambda: model.update_log_partition(seed=0, cheap=True)
 
 
 def layer_shapes(groups):

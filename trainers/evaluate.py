@@ -52,6 +52,7 @@ def update_log_partition(config, model):
             num_temperatures=c.log_partition_temperatures,
             num_ladders=c.tempering_ladders,
             num_sweeps=c.tempering_sweeps,
+            chains=getattr(model.negative_phase, "left", None),
         )
     )
 
@@ -71,18 +72,26 @@ def summary(config, report) -> str:
         f"  active units    {' + '.join(map(str, report.active_units))}",
         f"  bits per dim    {report.bits_per_dim:9.4f}",
     ]
+    lines += [f"  warning: {warning}" for warning in log_z.warnings]
     if report.caveat:
         lines.append(f"  caveat: {report.caveat}")
     return "\n".join(lines)
 
 
 def _described(log_z):
-    """The method, and the two sides of a bracket with what they are."""
-    diagnostics = log_z.diagnostics
-    if diagnostics["method"] != "bracket":
-        return diagnostics["method"]
-    sides = (("lower", log_z.lower), ("upper", log_z.upper))
-    return ", ".join(f"{value:.3f} {diagnostics[f'{side}_kind']}" for side, value in sides)
+    """The method, the two sides of a bracket with what they are, and what speaks against it."""
+    method, samples = log_z.diagnostics["method"], log_z.effective_sample_size
+    if method != "bracket":
+        words = [method]
+    else:
+        words = [
+            f"between {log_z.lower:.3f} (stochastic lower bound) and {log_z.upper:.3f} ({log_z.upper_kind})"
+        ]
+    if samples is not None:
+        words.append(f"{samples:.0f} effective samples")
+    if not log_z.trustworthy:
+        words.append("not to be trusted")
+    return ", ".join(words)
 
 
 def load_model(workdir):

@@ -246,6 +246,11 @@ def test_to_dict_is_json(report):
         "standard_error": 0.0,
         "lower": report.log_partition.value,
         "upper": report.log_partition.value,
+        "upper_kind": "exact",
+        "effective_sample_size": None,
+        "trustworthy": True,
+        "failure": None,
+        "warnings": [],
         "method": "stored",
         "step": 0,
     }

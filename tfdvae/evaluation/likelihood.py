@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfdvae import random
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate
+from tfdvae.boltzmann.log_partition.estimate import UPPER_KINDS
 from tfdvae.models import DiscreteVAE
 from tfdvae.objectives import ImportanceAccumulator
 
@@ -28,7 +29,8 @@ class LikelihoodReport:
       reconstruction: log p(x | z) of one sample.
       kl_per_group: KL of each group (a Boltzmann prior is one group), log Z included.
       active_units: for each latent group, units whose posterior mean varies over images by more than 0.01.
-      log_partition: the log Z that was used.
+      log_partition: the log Z that was used; what speaks against it are its `warnings`, what its upper side
+        is worth its `upper_kind`.
       log_likelihood_lower: `log_likelihood` under the upper bound on log Z, or `None` without one.
       log_likelihood_upper: `log_likelihood` under the lower bound on log Z, or `None` without one. Both
         bounds are those of the estimator: its diagnostics say which are stochastic bounds and which only
@@ -60,28 +62,30 @@ class LikelihoodReport:
     @property
     def caveat(self) -> str | None:
         """Why the figure is not to be compared with those of other models, or `None`."""
+        reasons, estimate = [], self.log_partition
         if self.log_likelihood_lower is None or self.log_likelihood_upper is None:
             missing = "upper" if self.log_likelihood_lower is None else "lower"
-            method = self.log_partition.diagnostics.get("method")
-            return f"log Z has no {missing} bound (method {method!r}): use `log_partition.bracket`"
-        gap = self.log_likelihood_upper - self.log_likelihood_lower
-        if gap > COMPARABLE_GAP:
-            return (
-                f"The bracket on log Z leaves {gap:.3f} nats open, more than the {COMPARABLE_GAP} nats by "
-                "which models are told apart: use more temperatures or chains"
-            )
-        return None
+            method = estimate.diagnostics.get("method")
+            reasons.append(f"log Z has no {missing} bound (method {method!r}): use `log_partition.bracket`")
+        else:
+            gap = self.log_likelihood_upper - self.log_likelihood_lower
+            if gap > COMPARABLE_GAP:
+                reasons.append(
+                    f"The bracket on log Z leaves {gap:.3f} nats open, more than the {COMPARABLE_GAP} nats "
+                    "by which models are told apart: use more temperatures or chains"
+                )
+        if not estimate.trustworthy:
+            worth = estimate.effective_sample_size
+            samples = "" if worth is None else f" ({worth:.0f} effective samples)"
+            reasons.append(f"log Z is not to be trusted{samples}. {' '.join(estimate.warnings)}".strip())
+        if reasons and estimate.upper_kind == UPPER_KINDS[-1]:
+            reasons.append(f"Its upper side is an {estimate.upper_kind} and no bound")
+        return ". ".join(reason.rstrip(".") for reason in reasons) or None
 
     def to_dict(self) -> dict:
         """A JSON-able form."""
-        report = dataclasses.asdict(self)
-        diagnostics = report["log_partition"].pop("diagnostics")
-        # Scalars and words: arrays of weights do not belong into a report.
-        report["log_partition"] |= {
-            k: v for k, v in diagnostics.items() if isinstance(v, str | bool | int | float | None)
-        }
-        report["caveat"] = self.caveat
-        return report
+        report = dataclasses.asdict(dataclasses.replace(self, log_partition=None))
+        return {**report, "log_partition": self.log_partition.summary(), "caveat": self.caveat}
 
 
 def evaluate_likelihood(

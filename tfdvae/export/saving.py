@@ -87,7 +87,7 @@ def _facts(model, signatures, functions, found):
         "model": type(model).__name__,
         "config": keras.saving.serialize_keras_object(model)["config"],
         "step": int(model.step.numpy()),
-        "log_partition": {"value": estimate.value, "standard_error": estimate.standard_error},
+        "log_partition": estimate.summary(),
         "log_prob_samples": signatures.num_samples,
         "max_sweeps": signatures.max_sweeps,
         "signatures": {

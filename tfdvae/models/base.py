@@ -206,7 +206,7 @@ class DiscreteVAE(LatentVariableModel):
             return self._means_with(None)
         log_z = self.stored_log_partition.value_tensor
         if not self.stored_log_partition.is_fresh:
-            self._measure_log_partition(rough=self._logs_are_rough)
+            self.update_log_partition(seed=self.seed, cheap=self._logs_are_rough)
             new = self.stored_log_partition.value_tensor
             log_z = 0.5 * (log_z + new) if tf.math.is_finite(log_z) else new
         kl = float(self._metric_means["kl"].result() + log_z)
@@ -222,16 +222,10 @@ class DiscreteVAE(LatentVariableModel):
             log_z = tf.constant(float("nan"))
         return self._means_with(log_z)
 
-    def _measure_log_partition(self, rough=False):
-        if rough:
-            self.stored_log_partition.measure_roughly(int(self.step.numpy()), seed=self.seed)
-        else:
-            self.update_log_partition(seed=self.seed)
-
     def _refresh_log_partition(self):
         stored = self.stored_log_partition
         if stored is not None and (stored.is_rough or not stored.is_fresh):
-            self._measure_log_partition()
+            self.update_log_partition(seed=self.seed)
 
     def fit(self, *args, **kwargs):
         """As `TrainedModel.fit`; log Z is that of the final weights at its end."""
@@ -255,7 +249,7 @@ class DiscreteVAE(LatentVariableModel):
         if stored is not None and (
             stored.is_empty or int(self.step.numpy()) >= stored.step + _STEPS_OF_ONE_LOG_Z
         ):
-            self._measure_log_partition(rough=True)
+            self.update_log_partition(seed=self.seed, cheap=True)
         return super().train_on_batch(*args, **kwargs)
 
     def test_on_batch(self, *args, **kwargs):

@@ -1,5 +1,6 @@
 """Estimators of log Z of a restricted Boltzmann machine, all returning `LogPartitionEstimate`, and RAISE."""
 
+from tfdvae.boltzmann.log_partition.adaptive import adaptive_annealing
 from tfdvae.boltzmann.log_partition.annealing import annealed_importance_sampling
 from tfdvae.boltzmann.log_partition.bracket import bracket
 from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate
@@ -15,6 +16,7 @@ __all__ = [
     "LogProbEstimate",
     "MeasuresLogPartition",
     "StoredLogPartition",
+    "adaptive_annealing",
     "annealed_importance_sampling",
     "base_from_data_means",
     "bracket",

@@ -27,7 +27,7 @@ def bracket(
     seed,
     samples: GibbsState | tf.Tensor | None = None,
     samples_are_exact: bool = False,
-    base=None,
+    base="zero",
     schedule="linear",
     tempering: LogPartitionEstimate | None = None,
 ) -> LogPartitionEstimate:
@@ -69,8 +69,10 @@ def bracket(
 
       - `lower_kind`: "stochastic lower bound"; `upper_kind`: "stochastic upper bound", or "approximation from
         chains" unless the samples are exact;
-      - `trustworthy`: whether both effective sample sizes are above 50 and nothing failed;
+      - `trustworthy`: whether nothing failed and there are no warnings;
+      - `warnings`: a tuple of messages: effective sample sizes of at most 50, warnings of the `tempering`;
       - `failure`: a message, or `None`;
+      - `effective_sample_size`: the smaller of the two directions;
       - `forward_value`, `reverse_value`, `forward_standard_error`, `reverse_standard_error`,
         `forward_effective_sample_size`, `reverse_effective_sample_size`: those of the two directions;
       - `forward`, `reverse`: all their diagnostics;
@@ -98,21 +100,22 @@ def bracket(
     forward = annealed_importance_sampling(rbm, **path, num_chains=num_chains, seed=seed_forward)
 
     failure = _contradiction(forward, reverse, tempering)
-    enough = all(e.diagnostics["effective_sample_size"] > _MIN_EFFECTIVE_SAMPLES for e in (forward, reverse))
-    upper_is_bound = reverse.diagnostics["upper_is_bound"]
+    warnings = _warnings(forward, reverse, tempering)
     diagnostics = {
         "method": "bracket",
         "failure": failure,
-        "trustworthy": enough and failure is None,
+        "trustworthy": failure is None and not warnings,
+        "warnings": warnings,
         "lower_kind": "stochastic lower bound",
-        "upper_kind": "stochastic upper bound" if upper_is_bound else "approximation from chains",
+        "upper_kind": reverse.upper_kind,
+        "effective_sample_size": min(forward.effective_sample_size, reverse.effective_sample_size),
         **{
             f"{name}_{what}": figure
             for name, estimate in (("forward", forward), ("reverse", reverse))
             for what, figure in (
                 ("value", estimate.value),
                 ("standard_error", estimate.standard_error),
-                ("effective_sample_size", estimate.diagnostics["effective_sample_size"]),
+                ("effective_sample_size", estimate.effective_sample_size),
             )
         },
         "forward": forward.diagnostics,
@@ -195,11 +198,23 @@ def _contradiction(forward, reverse, tempering):
         side, bound, culprit = "below", forward, "The replicas of the tempering"
     else:
         return None
+    says = "".join(f" The tempering itself says: {w}" for w in tempering.warnings)
     return (
         f"`tempering` gives {_figures(tempering)}, {side} the bracket, which ends at {_figures(bound)}. "
         f"{culprit} have missed a part of the distribution: run each with more temperatures and for longer, "
-        'the bracket with another `base` ("zero") and with samples from the tempering'
+        f"the bracket with another `base` and with samples from the tempering.{says}"
     )
+
+
+def _warnings(forward, reverse, tempering):
+    directions = (("up", forward), ("down", reverse))
+    few = tuple(
+        f"Chains that annealed {name} are worth {estimate.effective_sample_size:.0f} independent ones, no "
+        f"more than {_MIN_EFFECTIVE_SAMPLES}. Use more temperatures or chains."
+        for name, estimate in directions
+        if not estimate.effective_sample_size > _MIN_EFFECTIVE_SAMPLES
+    )
+    return few + (() if tempering is None else tuple(f"Tempering: {w}" for w in tempering.warnings))
 
 
 def _is_above(first, second):

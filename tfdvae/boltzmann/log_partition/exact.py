@@ -12,7 +12,7 @@ from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine, finite_parameters
 
 MAX_UNITS = 25
-_QUICK_WORK = 2**27
+_STATES_TIMES_UNITS = 2**27  # that are enumerated in about a second
 _BLOCK_ELEMENTS = 2**18  # elements of one block of logits: 2 MB of float64, which stays in the cache
 _MAX_BLOCK_BITS = 20  # at most 2**20 blocks, of which one number each is kept
 
@@ -29,10 +29,10 @@ class _Sides(NamedTuple):
     block_bits: tf.Tensor
 
 
-def is_quick(rbm: RestrictedBoltzmannMachine) -> bool:
-    """Whether the enumeration takes no more than about a second: 2^smaller x larger <= 2^27."""
+def is_quick(rbm: RestrictedBoltzmannMachine, seconds: float = 1.0) -> bool:
+    """Whether the enumeration takes no more than about so many seconds, 2^smaller x larger <= 2^27 each."""
     smaller, larger = sorted((rbm.left_units, rbm.right_units))
-    return smaller <= MAX_UNITS and 2**smaller * larger <= _QUICK_WORK
+    return smaller <= MAX_UNITS and 2**smaller * larger <= seconds * _STATES_TIMES_UNITS
 
 
 def exact(rbm: RestrictedBoltzmannMachine) -> LogPartitionEstimate:

@@ -30,7 +30,10 @@ from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine
 
 
 class BaseBiases(NamedTuple):
-    """Biases of the base model of independent units, `left [left]`, `right [right]`."""
+    """Biases of the base model of independent units, `left [left]`, `right [right]`.
+
+    Inside of the library also one base model for each chain, `left [chains, left]`, `right [chains, right]`.
+    """
 
     left: tf.Tensor
     right: tf.Tensor
@@ -98,9 +101,12 @@ def centered_base(parameters: RBMParameters) -> BaseBiases:
 
 
 def base_biases(base, parameters: RBMParameters) -> BaseBiases:
-    """The base model as the caller named it: `None` (the machine's own biases), a name, or a pair.
+    """The base model as the caller named it: a name, `None` (the machine's own biases), or a pair.
 
-    The names are `"centered"` (see `centered_base`) and `"zero"` (uniform states).
+    The names are `"zero"` (uniform states: beta scales the whole energy) and `"centered"` (see
+    `centered_base`). On the way from uniform states fields and couplings grow together, and the modes of both
+    can be met; where the fields stand at their full strength from the start, as from the other two bases, a
+    mode that the couplings make against the fields stays hidden behind a discontinuous transition.
 
     Raises:
       ValueError: if it is none of these, or does not fit the machine.
@@ -131,14 +137,14 @@ def base_biases(base, parameters: RBMParameters) -> BaseBiases:
     return BaseBiases(*biases)
 
 
-def base_log_partition(base: BaseBiases) -> float:
-    """log Z_base, in float64."""
-    return float(sum(np.sum(np.logaddexp(0.0, b.numpy().astype(np.float64))) for b in base))
+def base_log_partition(base: BaseBiases) -> np.ndarray:
+    """log Z_base, in float64, a scalar or `[chains]`."""
+    return sum(np.sum(np.logaddexp(0.0, b.numpy().astype(np.float64)), axis=-1) for b in base)
 
 
 def base_samples(base: BaseBiases, num_chains: int, *, seed) -> tf.Tensor:
     """Exact samples of the base model's left side, `[num_chains, left]`."""
-    noise = unit_noise(num_chains, base.left.shape[0], noise_seed(seed, dtype=base.left.dtype))
+    noise = unit_noise(num_chains, base.left.shape[-1], noise_seed(seed, dtype=base.left.dtype))
     return draw_units(tf.broadcast_to(base.left, noise.shape), noise)
 
 
@@ -167,7 +173,7 @@ def walk(parameters: RBMParameters, base: BaseBiases, left: tf.Tensor, betas: np
 
     Args:
       parameters: the machine's weights.
-      base: the base model.
+      base: the base model, or one for each chain.
       left: the chains, `[chains, left]`, samples at `betas[0]`.
       betas: the inverse temperatures, `[steps + 1]`.
       seed: the seed.
@@ -177,9 +183,12 @@ def walk(parameters: RBMParameters, base: BaseBiases, left: tf.Tensor, betas: np
       with its progress.
     """
     seed = random.as_seed(seed)
-    lefts, log_weights, moments = call_for_any_length(
-        _walk, parameters, base, split_chains(left, max(parameters.coupling.shape)), betas, seed=seed
-    )
+    lefts = split_chains(left, max(parameters.coupling.shape))
+    bases = (base,) * len(lefts)
+    if base.left.shape.rank > 1:
+        sizes = [part.shape[0] for part in lefts]
+        bases = tuple(BaseBiases(*part) for part in zip(*(tf.split(b, sizes) for b in base), strict=True))
+    lefts, log_weights, moments = call_for_any_length(_walk, parameters, bases, lefts, betas, seed=seed)
     chains = left.shape[0]
     unbiased = chains / (chains - 1) if chains > 1 else np.nan
     return Walk(join_chains(lefts), join_chains(log_weights), moments[:, 0], moments[:, 1] * unbiased)
@@ -196,14 +205,24 @@ def walk_step(parameters: RBMParameters, base: BaseBiases, left, old_beta, beta,
     right_noise = unit_noise(left.shape[0], right_units, seeds[0])
     left_noise = unit_noise(left.shape[0], left_units, seeds[1])
     # The logits are linear in beta: one product serves both temperatures of the weight and the sweep.
-    right_slope = tf.nn.bias_add(tf.linalg.matmul(left, coupling), right_change)
+    right_slope = _add_bias(tf.linalg.matmul(left, coupling), right_change)
     right_logits = base.right + beta * right_slope
     # The difference before the sum: the sum of one temperature has lost the digits that matter.
     change = tf.nn.softplus(right_logits) - tf.nn.softplus(base.right + old_beta * right_slope)
-    change = tf.reduce_sum(change, axis=1) + (beta - old_beta) * tf.linalg.matvec(left, left_change)
+    change = tf.reduce_sum(change, axis=1) + (beta - old_beta) * _products(left, left_change)
     right = draw_units(right_logits, right_noise)
-    left_slope = tf.nn.bias_add(tf.linalg.matmul(right, coupling, transpose_b=True), left_change)
+    left_slope = _add_bias(tf.linalg.matmul(right, coupling, transpose_b=True), left_change)
     return draw_units(base.left + beta * left_slope, left_noise), change
+
+
+def _add_bias(logits, bias):
+    """`logits [chains, units]` with `bias [units]`, or one of each chain, added."""
+    return tf.nn.bias_add(logits, bias) if bias.shape.rank == 1 else logits + bias
+
+
+def _products(states, bias):
+    """The scalar products of `states [chains, units]` with `bias [units]`, or with one of each chain."""
+    return tf.linalg.matvec(states, bias) if bias.shape.rank == 1 else tf.reduce_sum(states * bias, axis=1)
 
 
 def call_for_any_length(function, parameters, base, left, betas, *, seed):
@@ -215,7 +234,7 @@ def call_for_any_length(function, parameters, base, left, betas, *, seed):
 
 
 @tf.function
-def _walk(parameters, base, lefts, betas, seed):
+def _walk(parameters, bases, lefts, betas, seed):
     num_steps = tf.size(betas) - 1
     seeds = noise_seeds(seed, num_steps, 2 * len(lefts), dtype=betas.dtype)
 
@@ -223,7 +242,7 @@ def _walk(parameters, base, lefts, betas, seed):
         step_seeds = seeds.of_step(k)
         parts = [
             walk_step(parameters, base, left, betas[k], betas[k + 1], seeds=step_seeds[2 * p :][:2])
-            for p, left in enumerate(lefts)
+            for p, (base, left) in enumerate(zip(bases, lefts, strict=True))
         ]
         lefts, changes = zip(*parts, strict=True)
         log_weights = tuple(w + tf.cast(c, tf.float64) for w, c in zip(log_weights, changes, strict=True))

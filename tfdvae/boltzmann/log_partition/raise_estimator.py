@@ -36,7 +36,7 @@ def raise_log_prob(
     num_chains: int,
     num_temperatures: int,
     seed,
-    base=None,
+    base="zero",
     schedule="linear",
 ) -> LogProbEstimate:
     """log p(left) of given vectors by RAISE (Burda, Grosse and Salakhutdinov, 2015), right side summed out.

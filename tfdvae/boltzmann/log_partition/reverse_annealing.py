@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfdvae import random
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.gibbs import GibbsState
-from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate, log_mean_exp
+from tfdvae.boltzmann.log_partition.estimate import UPPER_KINDS, LogPartitionEstimate, log_mean_exp
 from tfdvae.boltzmann.log_partition.exact import MAX_UNITS, exact_samples
 from tfdvae.boltzmann.log_partition.path import base_biases, base_log_partition, checked_left_states, walk
 from tfdvae.boltzmann.log_partition.schedules import inverse_temperatures
@@ -25,7 +25,7 @@ def reverse_annealing(
     num_chains: int | None = None,
     samples: GibbsState | tf.Tensor | None = None,
     samples_are_exact: bool = False,
-    base=None,
+    base="zero",
     schedule="linear",
 ) -> LogPartitionEstimate:
     """log Z by annealed importance sampling run backwards (Burda, Grosse and Salakhutdinov, 2015).
@@ -58,11 +58,11 @@ def reverse_annealing(
 
     Returns:
       The estimate, in nats: `value = upper = log Z_base - log(mean(1 / w))`, `standard_error` =
-      sd(1 / w) / (mean(1 / w) sqrt(chains)), `lower = None`. The diagnostics hold `num_chains`,
-      `num_temperatures`, `upper_is_bound`, `effective_sample_size` of 1 / w, `log_weights` = log(w)
-      (float64, `[chains]`, with log Z_base), `log_weights_variance`, `inverse_temperatures` and, in the
-      order of the walk from beta = 1 down, `log_weights_means` and `log_weights_variances` (see
-      `annealed_importance_sampling`).
+      sd(1 / w) / (mean(1 / w) sqrt(chains)) or more (see `log_mean_exp`), `lower = None`. The diagnostics
+      hold `num_chains`, `num_temperatures`, `upper_is_bound`, `upper_kind`, `effective_sample_size` of 1 / w,
+      `log_weights` = log(w) (float64, `[chains]`, with log Z_base), `log_weights_variance`,
+      `inverse_temperatures` and, in the order of the walk from beta = 1 down, `log_weights_means` and
+      `log_weights_variances` (see `annealed_importance_sampling`).
 
     Raises:
       ValueError: if there are no samples and no side is small enough to be enumerated, the samples are not
@@ -90,6 +90,7 @@ def reverse_annealing(
             "num_chains": len(log_weights),
             "num_temperatures": num_temperatures,
             "upper_is_bound": upper_is_bound,
+            "upper_kind": UPPER_KINDS[1 if upper_is_bound else 2],
             "effective_sample_size": mean.effective_sample_size,
             "log_weights": log_weights,
             "log_weights_variance": float(np.var(log_weights, ddof=1)) if len(log_weights) > 1 else math.nan,

@@ -1,19 +1,30 @@
 """An estimate of log Z kept with a model and stamped with the weights that it was measured on."""
 
+import dataclasses
 import hashlib
 import math
 
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
-from tfdvae.boltzmann.log_partition.annealing import annealed_importance_sampling
-from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate, checked_estimate
+from tfdvae.boltzmann.log_partition.adaptive import adaptive_annealing
+from tfdvae.boltzmann.log_partition.estimate import UPPER_KINDS, LogPartitionEstimate, checked_estimate
 from tfdvae.boltzmann.log_partition.exact import exact, is_quick
+
+_NUMBERS = {"num_chains": 256, "num_temperatures": 500}
+_CHEAP_NUMBERS = {"num_chains": 100, "num_temperatures": 100}
+_CHEAP_STANDARDS = {"min_effective_samples": 10, "confirm": False, "num_starts": 16}
+# Seconds that an enumeration may take: in place of any annealing, and of one that would have to be repeated.
+_QUICK, _QUICK_IF_CHEAP, _PATIENT = 1.0, 0.05, 10.0
+_EMPTY, _FAILED, _DOUBTFUL, _TRUSTED = range(4)  # what is stored
 
 
 class StoredLogPartition(keras.layers.Layer):
     """Holds a `LogPartitionEstimate` as non-trainable weights, so that it is saved with the model.
+
+    Of a measurement that failed it holds the lower bound and the fact.
 
     Args:
       rbm: the machine that the estimate belongs to (its weights are not saved here).
@@ -29,10 +40,11 @@ class StoredLogPartition(keras.layers.Layer):
                 shape=shape, dtype=dtype, initializer=initializer, trainable=False, autocast=False, name=name
             )
 
-        # value, standard error, lower, upper; NaN stands for "none".
-        self._fields = weight((4,), "float64", keras.initializers.Constant(np.nan), "fields")
-        self._stamp = weight((2,), "int64", "zeros", "step_and_fingerprint")
-        self._rough = False
+        # value, standard error, lower, upper, effective sample size; NaN stands for "none".
+        self._fields = weight((5,), "float64", keras.initializers.Constant(np.nan), "fields")
+        # step, fingerprint, what is stored, number of the kind of the upper side in `UPPER_KINDS` (from 1),
+        # whether it is rough
+        self._stamp = weight((5,), "int64", "zeros", "stamp")
         self.built = True
 
     def store(self, estimate: LogPartitionEstimate, step: int) -> None:
@@ -42,34 +54,56 @@ class StoredLogPartition(keras.layers.Layer):
           ValueError: if it is no estimate, or its value is not finite, as that of a bracket that failed.
         """
         estimate = checked_estimate(estimate)
-        error = math.inf if math.isnan(estimate.standard_error) else estimate.standard_error
-        fields = (estimate.value, error, estimate.lower, estimate.upper)
-        self._fields.assign([np.nan if v is None else v for v in fields])
-        self._stamp.assign([step, self._fingerprint()])
+        if math.isnan(estimate.standard_error):
+            estimate = dataclasses.replace(estimate, standard_error=math.inf)
+        self._store(estimate, step, _TRUSTED if estimate.trustworthy else _DOUBTFUL)
 
-    def measure(self, step: int, *, seed, num_chains: int, num_temperatures: int) -> LogPartitionEstimate:
-        """Stores and returns log Z: exact where that is quick, else by annealed importance sampling."""
+    def _store(self, estimate, step, status, is_rough=False):
+        fields = (
+            estimate.value,
+            estimate.standard_error,
+            estimate.lower,
+            estimate.upper,
+            estimate.effective_sample_size,
+        )
+        self._fields.assign([np.nan if v is None else v for v in fields])
+        kind = UPPER_KINDS.index(estimate.upper_kind) + 1 if estimate.upper_kind in UPPER_KINDS else 0
+        self._stamp.assign([step, self._fingerprint(), status, kind, is_rough])
+
+    def measure(
+        self,
+        step: int,
+        *,
+        seed,
+        num_chains: int | None = None,
+        num_temperatures: int | None = None,
+        max_temperatures: int | None = None,
+        cheap: bool = False,
+    ) -> LogPartitionEstimate:
+        """Measures log Z, stores and returns the estimate or its failure; see `update_log_partition`."""
         rbm = self._machine()
-        if is_quick(rbm):
+        numbers = dict(_CHEAP_NUMBERS if cheap else _NUMBERS)
+        given = {"num_chains": num_chains, "num_temperatures": num_temperatures}
+        numbers |= {name: number for name, number in given.items() if number is not None}
+        can_be_exact = is_quick(rbm, _PATIENT) and not cheap
+        if is_quick(rbm, _QUICK_IF_CHEAP if cheap else _QUICK):
             estimate = exact(rbm)
         else:
-            estimate = annealed_importance_sampling(
-                rbm, num_chains=num_chains, num_temperatures=num_temperatures, seed=seed
+            if can_be_exact:
+                max_temperatures = numbers["num_temperatures"]
+            standards = _CHEAP_STANDARDS if cheap else {}
+            estimate = adaptive_annealing(
+                rbm, **numbers, **standards, max_temperatures=max_temperatures, seed=seed
             )
-        self.store(estimate, step)
-        self._rough = False
+            if estimate.failure and can_be_exact:
+                estimate = exact(rbm)
+        if estimate.failure:
+            logging.warning("log Z could not be measured at step %d. %s", step, estimate.failure)
+            status = _FAILED
+        else:
+            status = _TRUSTED if estimate.trustworthy else _DOUBTFUL
+        self._store(estimate, step, status, is_rough=cheap and estimate.standard_error != 0)
         return estimate
-
-    def measure_roughly(self, step: int, *, seed) -> LogPartitionEstimate:
-        """Stores and returns a cheap estimate of log Z, for logs alone."""
-        estimate = self.measure(step, seed=seed, num_chains=100, num_temperatures=100)
-        self._rough = True
-        return estimate
-
-    @property
-    def is_rough(self) -> bool:
-        """Whether the estimate is one for logs alone."""
-        return self._rough
 
     def _fingerprint(self) -> int:
         digest = hashlib.sha256()
@@ -80,12 +114,17 @@ class StoredLogPartition(keras.layers.Layer):
     @property
     def is_empty(self) -> bool:
         """Whether nothing was stored yet."""
-        return bool(np.isnan(self._fields.numpy()[0]))
+        return int(self._stamp.numpy()[2]) == _EMPTY
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the estimate was measured on the machine's present weights."""
+        """Whether the estimate, or its failure, was measured on the machine's present weights."""
         return not self.is_empty and int(self._stamp.numpy()[1]) == self._fingerprint()
+
+    @property
+    def is_rough(self) -> bool:
+        """Whether the estimate was measured cheaply, for logs alone."""
+        return bool(self._stamp.numpy()[4])
 
     @property
     def step(self) -> int:
@@ -94,30 +133,55 @@ class StoredLogPartition(keras.layers.Layer):
 
     @property
     def value_tensor(self) -> tf.Tensor:
-        """The value as a float32 scalar, whatever its age (NaN if empty): for the logs of training."""
-        return tf.cast(self._fields[0], tf.float32)
-
-    @property
-    def lower_tensor(self) -> tf.Tensor:
-        """The largest known lower bound as a float32 scalar, whatever its age."""
+        """The value as a float32 scalar, whatever its age (NaN if empty or failed): for logs of training."""
         return tf.cast(self._fields[0], tf.float32)
 
     @property
     def standard_error_tensor(self) -> tf.Tensor:
-        """The standard error as a float32 scalar, whatever its age."""
+        """The standard error as a float32 scalar, whatever its age (NaN if empty or failed)."""
         return tf.cast(self._fields[1], tf.float32)
+
+    @property
+    def lower_tensor(self) -> tf.Tensor:
+        """The lower side as a float32 scalar, also of a measurement that failed; the value where none is."""
+        value, _, lower, *_ = tf.unstack(tf.convert_to_tensor(self._fields))
+        return tf.cast(tf.where(tf.math.is_nan(lower), value, lower), tf.float32)
 
     @property
     def estimate(self) -> LogPartitionEstimate:
         """The estimate, whatever its age; its diagnostics hold the step.
+
+        Of a measurement that failed the value is NaN, and `failure` says so.
 
         Raises:
           ValueError: if none is stored.
         """
         if self.is_empty:
             raise ValueError("No log Z is stored with the model. Call `model.update_log_partition(seed=...)`")
-        value, error, lower, upper = (None if np.isnan(v) else float(v) for v in self._fields.numpy())
-        return LogPartitionEstimate(value, error, lower, upper, {"method": "stored", "step": self.step})
+        value, error, lower, upper, samples = (
+            None if np.isnan(v) else float(v) for v in self._fields.numpy()
+        )
+        step, _, status, kind, _ = (int(n) for n in self._stamp.numpy())
+        worth = "" if samples is None else f", worth {samples:.1f} independent samples"
+        diagnostics = {
+            "method": "stored",
+            "step": step,
+            "effective_sample_size": samples,
+            "upper_kind": UPPER_KINDS[kind - 1] if kind else None,
+            "trustworthy": status == _TRUSTED,
+        }
+        if status == _FAILED:
+            diagnostics["failure"] = (
+                f"The measurement of log Z at step {step} failed: its chains{worth}, missed a part of the "
+                f"distribution; log Z is at least {lower:.3f}. Call `model.update_log_partition(seed=...)` "
+                "with more temperatures, or give it an estimate of `tfdvae.evaluation.measure_log_partition`"
+            )
+            return LogPartitionEstimate(math.nan, math.nan, lower, upper, diagnostics)
+        if status == _DOUBTFUL:
+            diagnostics["warnings"] = (
+                f"The measurement of log Z at step {step}{worth}, had found reason to doubt it",
+            )
+        return LogPartitionEstimate(value, error, lower, upper, diagnostics)
 
 
 class MeasuresLogPartition:
@@ -146,32 +210,47 @@ class MeasuresLogPartition:
         estimate: LogPartitionEstimate | None = None,
         *,
         seed=0,
-        num_chains: int = 256,
-        num_temperatures: int = 500,
+        num_chains: int | None = None,
+        num_temperatures: int | None = None,
+        max_temperatures: int | None = None,
+        cheap: bool = False,
     ) -> LogPartitionEstimate:
         """Measures log Z and stores it, stamped with the step and the weights.
 
+        By enumeration where that takes about a second (a side of 20 units beside one of up to 128). Else by
+        `log_partition.adaptive_annealing`, which repeats itself with more temperatures until the weights
+        suffice; where it would have to and enumeration takes about ten seconds, by enumeration.
+
+        **A failure is stored too**, and logged as a warning: the estimate that is returned has the value NaN,
+        a `failure` in words and a lower bound, and `log_partition` raises until it is measured anew.
+
         Args:
-          estimate: an estimate made elsewhere for the present weights; by default `log_partition.exact` where
-            that takes about a second (a side of 20 units beside one of up to 128), else annealed importance
-            sampling.
+          estimate: an estimate made elsewhere for the present weights, in place of a measurement.
           seed: of the annealing.
-          num_chains: of the annealing.
-          num_temperatures: of the annealing.
+          num_chains: of the annealing, at least 2; by default 256.
+          num_temperatures: of its first attempt; by default 500.
+          max_temperatures: of its last attempt; by default 16 times those of the first one.
+          cheap: for the logs of a training: by default 100 chains and 100 temperatures, 10 effective samples
+            (an error of about 0.3 nats) suffice, and an enumeration may take 0.05 seconds.
 
         Returns:
-          The `LogPartitionEstimate`.
+          The `LogPartitionEstimate`, or its failure.
 
         Raises:
-          ValueError: if there is no machine (the prior of the model is normalized), or `estimate` is none or
-            has no finite value.
+          ValueError: if there is no machine (the prior of the model is normalized), `estimate` is none or
+            has no finite value, or a number is not a positive integer.
         """
         if self.rbm is None:
             raise ValueError(f"The prior of {self.name!r} is normalized: it has no log Z to measure")
         step = int(self.step.numpy())
         if estimate is None:
             return self.stored_log_partition.measure(
-                step, seed=seed, num_chains=num_chains, num_temperatures=num_temperatures
+                step,
+                seed=seed,
+                num_chains=num_chains,
+                num_temperatures=num_temperatures,
+                max_temperatures=max_temperatures,
+                cheap=cheap,
             )
         self.stored_log_partition.store(estimate, step)
         return estimate
@@ -181,7 +260,8 @@ class MeasuresLogPartition:
         """The stored estimate of log Z (zero, exactly, for a normalized prior).
 
         Raises:
-          ValueError: if none is stored, or the weights have changed since it was measured.
+          ValueError: if none is stored, the weights have changed since it was measured, the measurement
+            failed, or it was a cheap one.
         """
         if self.rbm is None:
             return LogPartitionEstimate(0.0, 0.0, 0.0, 0.0, {"method": "normalized prior"})
@@ -192,4 +272,9 @@ class MeasuresLogPartition:
                 f"of the machine; the model is at step {int(self.step.numpy())}. Call "
                 "`model.update_log_partition(seed=...)`, or pass `log_partition=`"
             )
-        return estimate
+        if self.stored_log_partition.is_rough:
+            raise ValueError(
+                "The stored log Z is a rough one, for the logs of a training that was interrupted at step "
+                f"{self.stored_log_partition.step}. Call `model.update_log_partition(seed=...)`"
+            )
+        return checked_estimate(estimate)

@@ -45,7 +45,7 @@ def parallel_tempering(
     num_sweeps: int,
     num_burn_in: int | None = None,
     seed,
-    base="centered",
+    base="zero",
     target_acceptance: float = 0.5,
     max_temperatures: int = 128,
 ) -> LogPartitionEstimate:
@@ -71,8 +71,8 @@ def parallel_tempering(
       num_sweeps: sweeps that count; an odd number is rounded up.
       num_burn_in: sweeps before them; the default is half of `num_sweeps`, at least 64.
       seed: the seed.
-      base: the base model: `"centered"` (see `centered_base`; the default), `None` for the machine's own
-        biases, `"zero"` for uniform states, or biases `(left [left], right [right])`.
+      base: the base model, as in `annealed_importance_sampling`: `"zero"` (the default), `"centered"`, `None`
+        for the machine's own biases, or biases `(left [left], right [right])`.
       target_acceptance: exchanges accepted, for every pair of neighbours, in (0, 1).
       max_temperatures: what the number of inverse temperatures may grow to.
 
