@@ -43,11 +43,12 @@ def test_the_machine_is_saved_once(tmp_path):
 def test_an_estimate_that_was_stale_is_stale_after_loading(tmp_path):
     model = build(latent_units=(4,), network="linear")
     train(model)
+    model.rbm.left_bias.assign(model.rbm.left_bias + 1.0)
     model.save(tmp_path / "stale.keras")
     restored = keras.saving.load_model(tmp_path / "stale.keras")
     for m in (model, restored):
         with pytest.raises(
-            ValueError, match="measured at step 0 for other weights of the machine; the model is at step 6"
+            ValueError, match="measured at step 6 for other weights of the machine; the model is at step 6"
         ):
             m.log_likelihood(images(), 2, seed=0)
 

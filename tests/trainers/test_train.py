@@ -175,7 +175,7 @@ def test_a_training_that_diverges_names_the_last_good_checkpoint(tmp_path):
         train.train(config, tmp_path, verbose=0)
     last = tmp_path / "checkpoints" / "step-00000004.weights.h5"
     assert str(error.value).endswith(f"The last good checkpoint: {last}")
-    # (Of log Z, NaN stands for what an exact value does not have.)
+    # (Of log Z, an infinity stands for what an exact value does not have.)
     assert all(
         np.isfinite(value).all() for name, value in weights(last).items() if "log_partition" not in name
     )

@@ -18,6 +18,7 @@ _CHEAP_NUMBERS = {"num_chains": 100, "num_temperatures": 100}
 _CHEAP_STANDARDS = {"min_effective_samples": 10, "confirm": False, "num_starts": 16}
 # Seconds that an enumeration may take: in place of any annealing, and of one that would have to be repeated.
 _QUICK, _QUICK_IF_CHEAP, _PATIENT = 1.0, 0.05, 10.0
+_NONE = -np.inf  # stands for a figure that there is not: two arrays with NaN are never equal
 _EMPTY, _FAILED, _DOUBTFUL, _TRUSTED = range(4)  # what is stored
 
 
@@ -40,8 +41,8 @@ class StoredLogPartition(keras.layers.Layer):
                 shape=shape, dtype=dtype, initializer=initializer, trainable=False, autocast=False, name=name
             )
 
-        # value, standard error, lower, upper, effective sample size; NaN stands for "none".
-        self._fields = weight((5,), "float64", keras.initializers.Constant(np.nan), "fields")
+        # value, standard error, lower, upper, effective sample size
+        self._fields = weight((5,), "float64", keras.initializers.Constant(_NONE), "fields")
         # step, fingerprint, what is stored, number of the kind of the upper side in `UPPER_KINDS` (from 1),
         # whether it is rough
         self._stamp = weight((5,), "int64", "zeros", "stamp")
@@ -66,7 +67,7 @@ class StoredLogPartition(keras.layers.Layer):
             estimate.upper,
             estimate.effective_sample_size,
         )
-        self._fields.assign([np.nan if v is None else v for v in fields])
+        self._fields.assign([_NONE if v is None or math.isnan(v) else v for v in fields])
         kind = UPPER_KINDS.index(estimate.upper_kind) + 1 if estimate.upper_kind in UPPER_KINDS else 0
         self._stamp.assign([step, self._fingerprint(), status, kind, is_rough])
 
@@ -134,18 +135,22 @@ class StoredLogPartition(keras.layers.Layer):
     @property
     def value_tensor(self) -> tf.Tensor:
         """The value as a float32 scalar, whatever its age (NaN if empty or failed): for logs of training."""
-        return tf.cast(self._fields[0], tf.float32)
+        return self._figure(0)
 
     @property
     def standard_error_tensor(self) -> tf.Tensor:
         """The standard error as a float32 scalar, whatever its age (NaN if empty or failed)."""
-        return tf.cast(self._fields[1], tf.float32)
+        return self._figure(1)
+
+    def _figure(self, i) -> tf.Tensor:
+        return tf.cast(
+            tf.where(self._fields[i] == _NONE, tf.constant(np.nan, tf.float64), self._fields[i]), tf.float32
+        )
 
     @property
     def lower_tensor(self) -> tf.Tensor:
         """The lower side as a float32 scalar, also of a measurement that failed; the value where none is."""
-        value, _, lower, *_ = tf.unstack(tf.convert_to_tensor(self._fields))
-        return tf.cast(tf.where(tf.math.is_nan(lower), value, lower), tf.float32)
+        return tf.where(self._fields[2] == _NONE, self._figure(0), self._figure(2))
 
     @property
     def estimate(self) -> LogPartitionEstimate:
@@ -158,9 +163,7 @@ class StoredLogPartition(keras.layers.Layer):
         """
         if self.is_empty:
             raise ValueError("No log Z is stored with the model. Call `model.update_log_partition(seed=...)`")
-        value, error, lower, upper, samples = (
-            None if np.isnan(v) else float(v) for v in self._fields.numpy()
-        )
+        value, error, lower, upper, samples = (None if v == _NONE else float(v) for v in self._fields.numpy())
         step, _, status, kind, _ = (int(n) for n in self._stamp.numpy())
         worth = "" if samples is None else f", worth {samples:.1f} independent samples"
         diagnostics = {
