@@ -119,8 +119,9 @@ def test_decoding_is_the_decoder(named):
 def test_call_and_predict_are_mean_reconstructions(named):
     _, model = named
     x = every_image()
-    np.testing.assert_array_equal(model(x), model.reconstruct(x, seed=model.seed, mean=True))
-    assert model.predict(x, verbose=0).shape == x.shape
+    means = model(x).numpy()
+    assert np.all((means > 0) & (means < 1))
+    np.testing.assert_allclose(model.predict(x, verbose=0), means, atol=1e-5)
 
 
 def test_normal_prior_against_quadrature():
