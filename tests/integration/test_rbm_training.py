@@ -73,9 +73,8 @@ def test_a_state_that_diverged_is_not_saved(x, tmp_path):
     trainer = make()
     checkpoint = fit(trainer, x, tmp_path, epochs=2)
     trainer.optimizer.learning_rate.assign(np.inf)
-    with pytest.raises(ValueError, match=r"diverged: .* at step 12 are .*'free_energy_gap': nan") as error:
+    before = trainer.rbm.get_weights()
+    with pytest.raises(ValueError, match=r"diverged: the terms of step 8 are .*, learning_rate of .* inf"):
         fit(trainer, x, tmp_path, epochs=3, initial_epoch=2, probe=False)
-    assert "log_likelihood': 0.0" not in str(error.value)
     assert checkpoint.restore(make()) == 8
-    with pytest.raises(ValueError, match=r"`left_bias` must be finite. .* it has diverged"):
-        trainer.evaluate(x, verbose=0)
+    assert all(np.array_equal(v, w) for v, w in zip(trainer.rbm.get_weights(), before, strict=True))
