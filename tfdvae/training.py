@@ -146,7 +146,7 @@ class TrainedModel(keras.Model):
     def get_compile_config(self):
         """Returns the compile configuration with the optimizers of groups."""
         config = super().get_compile_config()
-        if config is not None:
+        if config:  # of a model that was compiled
             config["jit_compile"] = self._uses_xla
             if self.group_optimizers:
                 config["group_optimizers"] = {
