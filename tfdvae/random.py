@@ -20,6 +20,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfdvae._validation import is_integer
+
 Seed = tf.Tensor
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -54,10 +56,10 @@ def as_seed(seed: int | Sequence[int] | np.ndarray | tf.Tensor) -> Seed:
         a pair 32 bits. In a graph, words of int64 tensors are cut to their low 32 bits.
     """
     given, seed = seed, seed.tolist() if isinstance(seed, np.ndarray | np.generic) else seed
-    if _is_integer(seed):
+    if is_integer(seed):
         _check_words(given, [seed], 64)
         words = [seed, seed >> 32]
-    elif isinstance(seed, list | tuple) and len(seed) == 2 and all(map(_is_integer, seed)):
+    elif isinstance(seed, list | tuple) and len(seed) == 2 and all(map(is_integer, seed)):
         _check_words(given, seed, 32)
         words = seed
     else:
@@ -90,10 +92,6 @@ def _cut_to_words(seed, tensor: tf.Tensor) -> Seed:
             _check_words(seed, known.ravel().tolist(), 32)
         return tf.bitcast(tensor, tf.int32)[..., 0]
     return tf.bitcast(tensor, tf.int32) if tensor.dtype == tf.uint32 else tf.cast(tensor, tf.int32)
-
-
-def _is_integer(value) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _check_words(seed, integers, num_bits: int) -> None:

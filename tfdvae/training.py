@@ -193,9 +193,8 @@ class TrainedModel(keras.Model):
         gradients = iter(gradients)
         with tf.control_dependencies([finite]):
             for optimizer, variables in optimizers:
-                # Keras divides by what the loss would have been multiplied with.
-                scale = optimizer.scale_loss(1.0)
-                optimizer.apply_gradients([(scale * next(gradients), v) for v in variables])
+                own = [next(gradients) for _ in variables]
+                optimizer.apply_gradients(zip(_scaled(own, optimizer), variables, strict=True))
         self.step.assign_add(1)
         return self._logged(figures, tf.shape(x)[0])
 
@@ -397,6 +396,14 @@ def _only_input(batch: dict):
             f"see `tfdvae.data.from_arrays`. Received: the keys {sorted(batch)}"
         )
     return batch["image"]
+
+
+def _scaled(gradients, optimizer):
+    """The gradients of the loss as Keras scales it, which `apply_gradients` divides by that again."""
+    scale = optimizer.scale_loss(1.0)
+    if isinstance(scale, float) and scale == 1.0:  # no pass over the gradients for nothing
+        return gradients
+    return [scale * gradient for gradient in gradients]
 
 
 def _unscaled(optimizer):

@@ -200,10 +200,6 @@ class RBMTrainer(MeasuresLogPartition, TrainedModel):
         self._refresh_log_partition()
         return super().test_on_batch(*args, **kwargs)
 
-    def _refresh_log_partition(self):
-        if not self.stored_log_partition.is_fresh:
-            self.update_log_partition(seed=self.seed)
-
     # --- evaluation ---
 
     def call(self, left):

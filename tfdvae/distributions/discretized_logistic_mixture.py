@@ -5,6 +5,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfdvae import random
+from tfdvae._validation import is_integer
 from tfdvae.bijectors import _parameters
 
 tfd = tfp.distributions
@@ -223,7 +224,7 @@ def _check_shapes(tensors: dict) -> None:
 
 def _check_range(low, high, dtype: tf.DType) -> None:
     largest = 2 ** (np.finfo(dtype.as_numpy_dtype).nmant + 1)
-    integers = all(isinstance(x, int | np.integer) and not isinstance(x, bool) for x in (low, high))
+    integers = all(map(is_integer, (low, high)))
     if not integers or not -largest <= low < high <= largest:
         raise ValueError(
             f"`low` and `high` must be integers in [-{largest}, {largest}] with low < high. "

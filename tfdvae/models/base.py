@@ -222,11 +222,6 @@ class DiscreteVAE(LatentVariableModel):
             log_z = tf.constant(float("nan"))
         return self._means_with(log_z)
 
-    def _refresh_log_partition(self):
-        stored = self.stored_log_partition
-        if stored is not None and (stored.is_rough or not stored.is_fresh):
-            self.update_log_partition(seed=self.seed)
-
     def fit(self, *args, **kwargs):
         """As `TrainedModel.fit`; log Z is that of the final weights at its end."""
         arguments = self._checked_arguments(keras.Model.fit, *args, **kwargs)

@@ -258,6 +258,12 @@ class MeasuresLogPartition:
         self.stored_log_partition.store(estimate, step)
         return estimate
 
+    def _refresh_log_partition(self):
+        """Measures log Z, with the seed of the model, where the stored one is rough or of other weights."""
+        stored = self.stored_log_partition
+        if stored is not None and (stored.is_rough or not stored.is_fresh):
+            self.update_log_partition(seed=self.seed)
+
     @property
     def log_partition(self) -> LogPartitionEstimate:
         """The stored estimate of log Z (zero, exactly, for a normalized prior).
