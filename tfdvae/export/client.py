@@ -111,7 +111,8 @@ class GrpcClient(Generator):
         known = {k: v for k, v in signatures.signature_def.items() if not k.startswith("__")}
         return (
             {
-                name: {k: _spec(v.dtype, v.tensor_shape) for k, v in getattr(signature, side).items()}
+                # Sorted: a map of protocol buffers has an order of its own in each process.
+                name: {k: _spec(v.dtype, v.tensor_shape) for k, v in sorted(getattr(signature, side).items())}
                 for name, signature in known.items()
             }
             for side in ("inputs", "outputs")
@@ -171,7 +172,7 @@ class RestClient(Generator):
             known = metadata["signature_def"]["signature_def"].items()
             inputs, self._outputs = (
                 {
-                    name: {k: _json_spec(v) for k, v in signature[side].items()}
+                    name: {k: _json_spec(v) for k, v in sorted(signature[side].items())}
                     for name, signature in known
                     if not name.startswith("__")
                 }
