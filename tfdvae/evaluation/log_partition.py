@@ -17,6 +17,7 @@ _EXACT_UNITS = 20  # 8 s with 784 units on the other side
 _BASE, _OTHER_BASE = "zero", "centered"
 # Of the bracket's chains up: those that check it from another base, from modes, and from a training's chains.
 _OTHER_SHARE, _MODES_SHARE, _CHAINS_SHARE = 1 / 8, 1 / 4, 1 / 4
+_MIN_EFFECTIVE_SAMPLES = 10  # of a training's chains, to confirm anything
 _NUM_STARTS = 64  # of the search for modes
 _STANDARD_ERRORS = 3  # more than these between two estimates are a contradiction
 
@@ -44,9 +45,10 @@ def measure_log_partition(
     - the chains of a training, if given, that anneal down.
 
     Where one of them finds more than the bracket has, by more than 3 standard errors, the report is a
-    failure that says which. Chains of a training that find less have stayed in a part of the distribution:
-    that is a warning. The sides of the bracket are moved apart, where they are closer, to 3 standard errors
-    below and above the value.
+    failure that says which. Chains of a training that find less have stayed in a part of the distribution,
+    and those that differ by a nat or more with fewer than 10 effective samples confirm nothing: warnings.
+    The sides of the bracket are moved apart, where they are closer, to 3 standard errors below and above the
+    value.
 
     Args:
       rbm: the machine.
@@ -175,24 +177,27 @@ def _checked_by_chains(rbm, estimate, chains, *, seed):
     )
     if estimate.failure is not None:
         return estimate
-    excess = down.value - estimate.value
-    if abs(excess) <= _STANDARD_ERRORS * math.hypot(down.standard_error, estimate.standard_error):
+    excess = abs(down.value - estimate.value)
+    agree = excess <= _STANDARD_ERRORS * math.hypot(down.standard_error, estimate.standard_error)
+    if agree and (down.effective_sample_size >= _MIN_EFFECTIVE_SAMPLES or excess < 1):
         return estimate
     figures = (
         f"annealing down from the training's chains gives {_figures(down)}, the bracket {_figures(estimate)}"
     )
-    if excess > 0:
+    if agree:
+        warning = (
+            f"The training's chains, worth {down.effective_sample_size:.1f}, confirm nothing: {figures}."
+        )
+    elif down.value > estimate.value:
         return _failed(
             estimate,
             f"The training's chains are where the bracket's chains hardly arrive: {figures}. Use more "
             "temperatures and chains, or train with chains that mix better (tempered ones)",
             lower=estimate.lower,
         )
-    warnings = (
-        *estimate.warnings,
-        f"The training's chains have stayed in a part of the distribution: {figures}.",
-    )
-    estimate.diagnostics.update(warnings=warnings, trustworthy=False)
+    else:
+        warning = f"The training's chains have stayed in a part of the distribution: {figures}."
+    estimate.diagnostics.update(warnings=(*estimate.warnings, warning), trustworthy=False)
     return estimate
 
 

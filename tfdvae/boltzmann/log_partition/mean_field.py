@@ -21,12 +21,14 @@ transition hides them. What is climbed from:
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from scipy.special import expit
 
 from tfdvae import random
 from tfdvae.boltzmann.rbm import RBMParameters
 
 _SINGULAR_VECTORS = 8
+_SUBSPACE_STEPS = 8
 _STEPS_WITHOUT_FIELDS = 10
 _STEPS = 25
 _SAME_MODE = 0.05  # mean distance of the units' means
@@ -77,17 +79,28 @@ def find_modes(parameters: RBMParameters, *, num_starts: int, seed, left=None) -
     if left is not None:
         lefts.append(np.asarray(left, np.float32))
     rights += [expit(states @ coupling + right_bias) for states in lefts]
-    return _distinct(weights, *_climb(weights, np.concatenate(rights).astype(np.float32), _STEPS))
+    return _distinct(weights, *_climb(weights, np.concatenate(rights), _STEPS))
 
 
 def _spread_starts(coupling, num_starts, *, seed):
     """States of the right side, all over the place: coins, and signs of singular vectors, mixed and alone."""
-    seed_coins, seed_mixtures = random.split(seed, salt="find_modes")
+    seed_coins, seed_mixtures, seed_vectors = random.split(seed, 3, salt="find_modes")
     coins = random.uniform([num_starts, coupling.shape[1]], seed=seed_coins).numpy() < 0.5
-    vectors = np.linalg.svd(coupling, full_matrices=False)[2][:_SINGULAR_VECTORS]
+    vectors = _leading_vectors(coupling, seed=seed_vectors)
     mixtures = random.uniform([num_starts, len(vectors)], seed=seed_mixtures).numpy() - 0.5
     mixtures = np.concatenate([mixtures @ vectors, vectors, -vectors]) > 0
     return np.concatenate([coins, mixtures]).astype(np.float32)
+
+
+def _leading_vectors(coupling, *, seed):
+    """About the leading right singular vectors, `[vectors, right]`, by a few steps of subspace iteration."""
+    num_vectors = min(_SINGULAR_VECTORS, *coupling.shape)
+    vectors = random.uniform([coupling.shape[1], num_vectors], seed=seed).numpy() - 0.5
+    for _ in range(_SUBSPACE_STEPS):
+        vectors = np.linalg.qr(coupling.T @ (coupling @ vectors))[0]
+    # Within the subspace exactly: vectors of different singular values are patterns of their own.
+    rotation = np.linalg.svd(coupling @ vectors, full_matrices=False)[2]
+    return rotation @ vectors.T
 
 
 def _single_units(bias, coupling, num_starts):
@@ -100,12 +113,21 @@ def _single_units(bias, coupling, num_starts):
 
 def _climb(parameters, right, num_steps):
     """Logits of both sides after steps that start from means of the right one, `[starts, right]`."""
-    left_bias, right_bias, coupling = parameters
-    for _ in range(num_steps):
-        left_logits = right @ coupling.T + left_bias
-        right_logits = expit(left_logits) @ coupling + right_bias
-        right = expit(right_logits)
-    return left_logits, right_logits
+    logits = _climb_steps(*parameters, tf.constant(right, tf.float32), tf.constant(num_steps))
+    return tuple(side.numpy() for side in logits)
+
+
+@tf.function(
+    input_signature=[*(tf.TensorSpec([None] * rank) for rank in (1, 1, 2, 2)), tf.TensorSpec([], tf.int32)]
+)
+def _climb_steps(left_bias, right_bias, coupling, right, num_steps):
+    def step(k, left_logits, right_logits):
+        left_logits = tf.linalg.matmul(tf.sigmoid(right_logits), coupling, transpose_b=True) + left_bias
+        return k + 1, left_logits, tf.linalg.matmul(tf.sigmoid(left_logits), coupling) + right_bias
+
+    left_logits = tf.linalg.matmul(right, coupling, transpose_b=True) + left_bias
+    first = (1, left_logits, tf.linalg.matmul(tf.sigmoid(left_logits), coupling) + right_bias)
+    return tf.while_loop(lambda k, *_: k < num_steps, step, first)[1:]
 
 
 def _distinct(parameters, left_logits, right_logits):
