@@ -42,6 +42,8 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import gc  # noqa: E402
+
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
@@ -58,6 +60,8 @@ tf.config.set_logical_device_configuration(
 from tfdvae import random  # noqa: E402
 
 random.enable_reproducibility()
+# Graphs are many objects: by default a long run is traversed again and again.
+gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.hookimpl(optionalhook=True)

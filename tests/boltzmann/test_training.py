@@ -207,7 +207,7 @@ def fit_teacher(x, phase, steps=1000, **kwargs):
     return trainer, history
 
 
-@pytest.mark.parametrize("phase", ["pcd", "tempered"])
+@pytest.mark.parametrize("phase", ["pcd", pytest.param("tempered", marks=pytest.mark.slow)])
 def test_maximum_likelihood_finds_the_teacher(phase, teacher):
     machine, x = teacher
     start = RBMTrainer.from_data_mean(x.mean(axis=0), RIGHT).rbm

@@ -138,10 +138,11 @@ def test_averages_of_a_part_of_the_weights_are_refused():
         make_model().compile(SGD(0.1, use_ema=True), group_optimizers={"prior": SGD(0.1)})
 
 
+SLOW_DVAEPP = pytest.param("DVAE++", marks=pytest.mark.slow)  # its graphs are large
 XLA_KINDS = {**KINDS, "DVAE++": (MODELS["DVAE++"].construct, MODELS["DVAE++"].images())}
 
 
-@pytest.mark.parametrize("name", XLA_KINDS)
+@pytest.mark.parametrize("name", ["RBMTrainer", "DVAE", SLOW_DVAEPP])
 def test_xla_computes_the_same_and_keeps_all_checks(name):
     make, x = XLA_KINDS[name]
     models = []
@@ -386,7 +387,7 @@ def test_a_checkpoint_of_tensorflow_holds_every_weight(name, tmp_path):
     assert_close(trained.optimizer.variables, other.optimizer.variables, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["DVAE", "DVAE++", "RBMTrainer"])
+@pytest.mark.parametrize("name", ["RBMTrainer", "DVAE", SLOW_DVAEPP])
 def test_export_holds_the_call(name, tmp_path):
     make, x = XLA_KINDS[name]
     model = make()

@@ -461,7 +461,7 @@ def test_two_replicas(name, strategy):
         assert np.any(first != second)
 
 
-@pytest.mark.parametrize("name", ["DVAE", pytest.param("DVAE++", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["DVAE"])  # the training is that of all models
 def test_steps_per_execution_and_the_kind_of_data_change_nothing(name):
     case, outcomes = MODELS[name], []
     data = tf.data.Dataset.from_tensor_slices(case.images()).batch(BATCH)
@@ -526,13 +526,16 @@ def test_images_are_checked(name, trained):
 def test_images_are_checked_in_a_graph():
     case = MODELS["DVAE"]
     model, x = case.build(run_eagerly=False), np.minimum(case.images(), 1.0)
+    model.compile(keras.optimizers.SGD(0.01))  # a small graph
     model.fit(x, verbose=0)
     logs = model.evaluate(x, verbose=0, return_dict=True)
     # A dataset keeps the type, which Keras would make float32 of an array.
     data = tf.data.Dataset.from_tensors(x.astype("uint8"))
     assert model.evaluate(data, verbose=0, return_dict=True) == logs
     before = state(model)
-    for bad, (x, message) in bad_images(case).items():
+    kinds = bad_images(case)
+    for bad in ("another size", "fractions", "NaN", "complex"):  # each other type or size is another graph
+        x, message = kinds[bad]
         message = message.partition(r"\. Received")[0]  # Keras drops sizes that change
         for call in (model.fit, model.evaluate):
             with pytest.raises(ValueError, match=message):

@@ -115,6 +115,7 @@ def test_replicas_have_random_streams_of_their_own(strategy):
         assert abs(np.corrcoef(rho)[0, 1]) < 5 / np.sqrt(100)  # false alarm: 6e-7
 
 
+@pytest.mark.slow
 def test_resumed_training_is_exact(strategy, tmp_path):
     x = images(40, seed=1)
 

@@ -14,7 +14,7 @@ SMOOTHINGS = {
     "binary_concrete": {"temperature": 0.6},
 }
 LATENTS = {"one group": (2,), "two groups": (1, 1)}
-NUM_IMAGES, REPEATS = 2, 20_000
+NUM_IMAGES, REPEATS = 2, 10_000
 
 
 @pytest.fixture(

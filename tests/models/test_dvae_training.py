@@ -24,6 +24,7 @@ MODELS = {
     "bernoulli, marginal": dict(latent_units=(3,), prior="bernoulli", bound="marginal", smoothing=CONCRETE),
     "normal": dict(latent_units=(2,), prior="normal"),
 }
+FAST = ("rbm", "bernoulli, marginal")
 
 
 def build(name="rbm", **kwargs):
@@ -42,7 +43,9 @@ def patterns(count=96, seed=0):
     return (centres[rng.integers(0, 3, count)] ^ flips).reshape(count, *SHAPE).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
 def test_learns(name):
     model = build(name, seed=3)
     x = patterns()

@@ -48,6 +48,7 @@ def learned():
     return learn(build(kl_factor=1.0, run_eagerly=False), epochs=40)
 
 
+@pytest.mark.slow
 def test_it_learns(learned):
     learned.update_log_partition()
     log_likelihood = float(tf.reduce_mean(learned.log_likelihood(patterns(), 100, seed=0)))
@@ -64,7 +65,7 @@ def test_two_replicas_make_the_step_of_the_whole_batch(strategy):
             model = DVAEPlusPlus(
                 **{**TINY, "local_groups": 2}, global_prior="normal", kl_factor=0.5, kl_balancing=True
             )
-            model.compile(keras.optimizers.SGD(0.01))
+            model.compile(keras.optimizers.SGD(0.01), run_eagerly=True)
         return model
 
     def uniform(shape, *, seed, dtype=tf.float32):
@@ -90,7 +91,7 @@ def test_two_replicas_make_the_step_of_the_whole_batch(strategy):
         random.uniform = original
 
 
-@pytest.mark.parametrize("run_eagerly", [True, False])
+@pytest.mark.parametrize("run_eagerly", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_loss_that_is_not_finite_stops_the_training(run_eagerly, learned):
     model, fit, step = (train(build()), train, 3) if run_eagerly else (learned, learn, 240)
     kernel = model.decoder.parameter_layers[0].kernel

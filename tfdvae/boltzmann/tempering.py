@@ -106,14 +106,8 @@ def tempering_sweeps(
 
 def samples_at(path: TemperedPath, state: TemperingState, slot: int = -1, *, seed) -> GibbsState:
     """Every ladder's replica in a slot, `left [ladders, left]`, with `right [ladders, right]` given it."""
-    betas = path.inverse_temperatures
-    slot %= betas.shape[0]
-    replicas = tf.argmax(tf.equal(state.slot, slot), axis=1)
-    left = tf.gather(state.left, replicas, batch_dims=1)
-    _, right_bias, coupling = path.parameters
-    noise = unit_noise(left.shape[0], path.base_right.shape[0], noise_seed(seed, dtype=left.dtype))
-    slope = tf.nn.bias_add(tf.linalg.matmul(left, coupling), right_bias - path.base_right)
-    return GibbsState(left, draw_units(path.base_right + betas[slot] * slope, noise))
+    slot %= path.inverse_temperatures.shape[0]
+    return _samples_at(path, state, tf.constant(slot), random.as_seed(seed))
 
 
 def _check_path(path):
@@ -138,6 +132,16 @@ _PATH = TemperedPath(
     *(tf.TensorSpec([None]) for _ in range(3)),
 )
 _STATE = TemperingState(tf.TensorSpec([None, None, None]), tf.TensorSpec([None, None], tf.int32))
+
+
+@tf.function(input_signature=[_PATH, _STATE, tf.TensorSpec([], tf.int32), tf.TensorSpec([2], tf.int32)])
+def _samples_at(path, state, slot, seed):
+    replicas = tf.argmax(tf.equal(state.slot, slot), axis=1)
+    left = tf.gather(state.left, replicas, batch_dims=1)
+    _, right_bias, coupling = path.parameters
+    noise = unit_noise(tf.shape(left)[0], tf.size(right_bias), noise_seed(seed, dtype=left.dtype))
+    slope = tf.nn.bias_add(tf.linalg.matmul(left, coupling), right_bias - path.base_right)
+    return GibbsState(left, draw_units(path.base_right + path.inverse_temperatures[slot] * slope, noise))
 
 
 def _sweeps(path, state, num_sweeps, seed, *, num_parts):
