@@ -148,7 +148,7 @@ def test_xla_computes_the_same_and_keeps_all_checks(name):
     models = []
     for jit_compile in (False, True):
         model = make()
-        model.compile(SGD(0.05), jit_compile=jit_compile)
+        model.compile(SGD(0.05), jit_compile=jit_compile, run_eagerly=not jit_compile)
         model.fit(x[:BATCH], batch_size=BATCH, shuffle=False, verbose=0)
         models.append(model)
     assert_close(values(models[1]), values(models[0]), rtol=1e-3, atol=1e-4)
@@ -251,7 +251,7 @@ def test_predictions_on_replicas_are_those_on_one(strategy):
     x = case.images(7)
     want = case.build()(x).numpy()
     with strategy.scope():
-        model = case.build(run_eagerly=False)
+        model = case.build()
     np.testing.assert_allclose(model.predict(x, batch_size=3, verbose=0), want, atol=1e-5)
 
 

@@ -26,17 +26,16 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def models(exports, tmp_path_factory):
-    """A directory of models, with one version of `toy` and of `toy++`; and two that those of `toy` may be."""
+    """A directory of models, with one version of `toy`; and the two that it may be."""
     directory = tmp_path_factory.mktemp("models")
     model = make_dvae()
     model.rbm.left_bias.assign(model.rbm.left_bias + 1)
     model.update_log_partition()
     options = {"num_samples": 4, "max_sweeps": MAX_SWEEPS, "bank_states": 20, "bank_sweeps": 10}
     second = export.export_generator(model, directory / ".version-2" / "toy", **options)
-    first, convolutional = exports("DVAE"), exports("DVAEPlusPlus")
+    first = exports("DVAE")
     versions = [first.directory / "1", second]
     copy_version(versions[0], directory / "toy")
-    copy_version(convolutional.directory / "1", directory / "toy++")
     return directory, versions, [first.generator, export.load_generator(second)]
 
 
@@ -75,15 +74,6 @@ def test_the_clients_results_are_those_of_the_generator(models, client):
     np.testing.assert_array_equal(client.decode(latents), generator.decode(latents))
     np.testing.assert_array_equal(client.reconstruct(images[:9]), generator.reconstruct(images[:9]))
     np.testing.assert_allclose(client.energy(latents), generator.energy(latents), rtol=1e-5)
-
-
-def test_so_are_those_of_a_convolutional_model(exports, address):
-    client, generator = GrpcClient(address, "toy++"), exports("DVAEPlusPlus").generator
-    images = client.sample(20, seed=1, num_sweeps=3)
-    np.testing.assert_array_equal(images, generator.sample(20, seed=1, num_sweeps=3))
-    np.testing.assert_array_equal(client.reconstruct(images), generator.reconstruct(images))
-    np.testing.assert_allclose(client.log_prob(images), generator.log_prob(images), rtol=1e-5)
-    client.close()
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,10 @@ def test_two_replicas_make_the_step_of_the_whole_batch(strategy):
 
 
 @pytest.mark.parametrize("run_eagerly", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_a_loss_that_is_not_finite_stops_the_training(run_eagerly, learned):
-    model, fit, step = (train(build()), train, 3) if run_eagerly else (learned, learn, 240)
+def test_a_loss_that_is_not_finite_stops_the_training(run_eagerly, request):
+    model, fit, step = train(build()), train, 3
+    if not run_eagerly:
+        model, fit, step = request.getfixturevalue("learned"), learn, 240
     kernel = model.decoder.parameter_layers[0].kernel
     before = [w.numpy() for w in model.trainable_variables]
     good = kernel.numpy()
