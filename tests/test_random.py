@@ -233,6 +233,19 @@ def test_fold_in_streams_differ():
     assert streams_differ([random.fold_in(random.fold_in(3, 1), 2), random.fold_in(random.fold_in(3, 2), 1)])
 
 
+def test_numbers_that_are_no_integers_are_refused():
+    """A cast would make 1 of 1.7."""
+    for data in (1.7, "1", None, np.float32(2), tf.constant(1.0)):
+        with pytest.raises(ValueError, match=r"`data` must be an integer\. Received: data="):
+            random.fold_in(3, data)
+    for n in (0, 2.0, "2", None):
+        with pytest.raises(ValueError, match=r"`n` must be a positive integer\. Received: n="):
+            random.split(3, n)
+    for seed in (1.7, "1", None, True):
+        with pytest.raises(ValueError, match=r"`seed` must be an integer\. Received: seed="):
+            random.integer(seed, salt="a")
+
+
 def test_split_and_fold_in_are_functions():
     np.testing.assert_array_equal(
         random.split([1, 2], 3, salt="a"), random.split(tf.constant([1, 2]), 3, salt="a")

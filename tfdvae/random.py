@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfdvae._validation import is_integer
+from tfdvae import _validation
 
 Seed = tf.Tensor
 
@@ -56,10 +56,10 @@ def as_seed(seed: int | Sequence[int] | np.ndarray | tf.Tensor) -> Seed:
         a pair 32 bits. In a graph, words of int64 tensors are cut to their low 32 bits.
     """
     given, seed = seed, seed.tolist() if isinstance(seed, np.ndarray | np.generic) else seed
-    if is_integer(seed):
+    if _validation.is_integer(seed):
         _check_words(given, [seed], 64)
         words = [seed, seed >> 32]
-    elif isinstance(seed, list | tuple) and len(seed) == 2 and all(map(is_integer, seed)):
+    elif isinstance(seed, list | tuple) and len(seed) == 2 and all(map(_validation.is_integer, seed)):
         _check_words(given, seed, 32)
         words = seed
     else:
@@ -119,7 +119,12 @@ def _row_seeds(seed) -> tf.Tensor:
 
 
 def split(seed, n: int = 2, *, salt: str = "") -> list[Seed]:
-    """Splits a seed into a list of `n` independent ones; another `salt` gives other ones."""
+    """Splits a seed into a list of `n` independent ones; another `salt` gives other ones.
+
+    Raises:
+      ValueError: if `n` is not a positive integer.
+    """
+    n = _validation.positive_integer("n", n)
     if salt:
         seed = fold_in(seed, int.from_bytes(hashlib.sha256(salt.encode()).digest()[:4], "little"))
     if are_row_seeds(seed):
@@ -135,9 +140,14 @@ def fold_in(seed, data) -> Seed:
     """Returns a new seed from `seed` and one integer, `data` (a step, a replica's number, a chunk).
 
     With seeds of rows, `data` may be a tensor that broadcasts against `seed[..., 0]`.
+
+    Raises:
+      ValueError: if `data` is no integer and no tensor of integers.
     """
     if isinstance(data, int | np.integer):
         data = np.array(int(data) & 0xFFFFFFFF, np.uint32).view(np.int32)
+    elif not tf.as_dtype(getattr(data, "dtype", tf.string)).is_integer:
+        raise ValueError(f"`data` must be an integer. Received: data={data!r}")
     if are_row_seeds(seed):
         seed, data = _row_seeds(seed), tf.cast(data, tf.int32)
         shape = tf.shape(seed)
@@ -173,8 +183,12 @@ def replica_seed(seed, counter, *, salt: str) -> Seed:
 
 
 def integer(seed: int, *, salt: str) -> int:
-    """An integer in [0, 2**31) from an integer `seed` and a purpose `salt`, for code that wants Python's."""
-    digest = hashlib.sha256(f"{int(seed)}/{salt}".encode()).digest()
+    """An integer in [0, 2**31) from an integer `seed` and a purpose `salt`, for code that wants Python's.
+
+    Raises:
+      ValueError: if `seed` is no integer.
+    """
+    digest = hashlib.sha256(f"{_validation.integer('seed', seed)}/{salt}".encode()).digest()
     return int.from_bytes(digest[:4], "little") >> 1
 
 

@@ -264,7 +264,7 @@ def test_one_image_has_no_standard_error(model, batches):
     assert np.isfinite(report.log_likelihood)
 
 
-@pytest.mark.parametrize("num_samples", [0, -1, 2.5, True])
+@pytest.mark.parametrize("num_samples", [0, -1, 2.5, True, "3"])
 def test_number_of_samples_must_be_positive(model, batches, num_samples):
     with pytest.raises(ValueError, match=r"`num_samples` must be a positive integer. Received: num_samples="):
         evaluate_likelihood(model, batches, num_samples, seed=0)

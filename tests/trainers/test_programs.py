@@ -226,7 +226,7 @@ class Killed(BaseException):
     """Stands for a signal: nothing catches it."""
 
 
-# The embedded images have 28 x 28 pixels; features have 14 x 14.
+# The embedded images have 28 x 28 pixels; features have 4 x 4.
 SMALLEST_DVAEPP = {
     "num_steps": 2,
     "steps_per_epoch": 1,
@@ -234,13 +234,13 @@ SMALLEST_DVAEPP = {
     "model.global_units": "(2, 2)",
     "model.local_groups": 1,
     "model.local_channels": 1,
-    "model.down1": "2down",
+    "model.down1": "2down 2down 2down",
     "model.down2": "2",
-    "model.upsample": "2up 2up 2up 2up",
+    "model.upsample": "2up 2up",
     "model.q_h": "",
     "model.p_h": "",
-    "model.context": "2up",
-    "model.decoder": "()",
+    "model.context": "2",
+    "model.decoder": "('2up', '2up', '2up')",
     "model.num_chains": 5,
     "model.num_sweeps": 2,
     "optimizer.plateau_patience": 1,

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import random
+from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate
 from tfdvae.boltzmann.log_partition.estimate import UPPER_KINDS
 from tfdvae.models import DiscreteVAE
@@ -116,7 +117,7 @@ def evaluate_likelihood(
       ValueError: if there are no images, `num_samples < 1`, or log Z is missing or stale.
     """
     log_partition = model.resolve_log_partition(log_partition)
-    checkpoints = _checkpoints(num_samples)
+    checkpoints = _checkpoints(positive_integer("num_samples", num_samples))
     (seed,) = random.split(seed, 1, salt="evaluate")
     log_weights, elbos, ess, terms, means = [], [], [], [], []
     bar = keras.utils.Progbar(_cardinality(dataset), verbose=verbose, unit_name="batch")
