@@ -33,7 +33,7 @@ def figures_of(model):
 SAMPLES = 7  # of the latents of each image
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=[name for name in MODELS if name != "DVAE++"])  # its parts are in others
 def name(request):
     return request.param
 
