@@ -21,7 +21,7 @@ def run(script, shortened):
 
 
 def test_the_script_of_a_model_runs(capsys):
-    namespace = run(SCRIPTS[1], {"steps_per_epoch=250, epochs=8": "steps_per_epoch=50, epochs=1, verbose=0"})
+    namespace = run(SCRIPTS[1], {"steps_per_epoch=200, epochs=10": "steps_per_epoch=50, epochs=1, verbose=0"})
     assert namespace["log_likelihood"].shape == (250,)
     assert namespace["images"].shape == (64, 28, 28, 1)
     # Better than fair coins for all pixels, after fifty steps; 28 * 28 * log 2 = 543 nats.
