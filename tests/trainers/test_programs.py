@@ -226,7 +226,7 @@ class Killed(BaseException):
     """Stands for a signal: nothing catches it."""
 
 
-# The embedded images have 28 x 28 pixels; features have 4 x 4.
+# The embedded images have 28 x 28 pixels; features have 14 x 14.
 SMALLEST_DVAEPP = {
     "num_steps": 2,
     "steps_per_epoch": 1,
@@ -234,13 +234,14 @@ SMALLEST_DVAEPP = {
     "model.global_units": "(2, 2)",
     "model.local_groups": 1,
     "model.local_channels": 1,
-    "model.down1": "2down 2down 2down",
+    "model.down1": "2down",
     "model.down2": "2",
-    "model.upsample": "2up 2up",
+    "model.upsample": "2up 2up 2up 2up",
     "model.q_h": "",
     "model.p_h": "",
-    "model.context": "2",
-    "model.decoder": "('2up', '2up', '2up')",
+    "model.context": "2up",
+    "model.decoder": "()",
+    "model.base_scale": 0,
     "model.num_chains": 5,
     "model.num_sweeps": 2,
     "optimizer.plateau_patience": 1,
@@ -255,7 +256,7 @@ def test_programs_with_dvaepp(run, tmp_path, monkeypatch):
     """Killed while it writes the state of step 2, run again, evaluated, and its samples drawn."""
     overrides = [f"--config.{name}={value}" for name, value in SMALLEST_DVAEPP.items()]
     config = ["--config=trainers/configs/dvaepp_digits.py", *overrides, "--verbose=0"]
-    workdir, whole = tmp_path / "run", tmp_path / "whole"
+    workdir = tmp_path / "run"
     replace = callbacks.os.replace
 
     def killed(source, target):
@@ -270,13 +271,10 @@ def test_programs_with_dvaepp(run, tmp_path, monkeypatch):
     states = sorted(path.name for path in (workdir / "checkpoints").glob("step-*"))
     assert states == ["step-00000001.weights.h5"]
     assert not (workdir / "report.json").exists()
-    trained = {folder: run(train, *config, f"--workdir={folder}") for folder in (workdir, whole)}
-    assert_same_run(workdir, whole, last_step=2)
+    status, out, err = run(train, *config, f"--workdir={workdir}")
+    assert status == 0, err
     assert [row["step"] for row in metrics(workdir)] == ["1", "2"]
     assert all(np.isfinite(float(value)) for row in metrics(workdir) for value in row.values())
-    assert trained[workdir][:2] == trained[whole][:2]  # the figures
-    status, out, err = trained[workdir]
-    assert status == 0, err
     assert "digits, test split, 250 images, 3 importance samples, binary limit (nats an image)" in out
 
     report = json.loads((workdir / "report.json").read_text())
