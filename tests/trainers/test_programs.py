@@ -12,7 +12,7 @@ from absl import logging as absl_logging
 from matplotlib import image
 
 import trainers
-from tests.trainers.experiments import assert_same_run, metrics
+from tests.trainers.experiments import metrics
 from tfdvae import callbacks
 from trainers import evaluate, pictures, program, sample, train
 
