@@ -9,9 +9,9 @@ test splits. With at most 25 hidden units log Z is exact.
 
 The methods: enumeration where it is possible; annealed importance sampling (1,024 chains, 10,000
 temperatures) with a linear schedule from the machine's own biases and from the base "zero", and with an
-adaptive one from the base "centered"; parallel tempering (16 ladders, 4,000 sweeps after 2,000 of burn-in) from both bases; annealing
-down from the samples of the first tempering (1,024 chains); and tempering of --sweeps=100000 sweeps, as in
-appendix G of DVAE++.
+adaptive one from the base "centered"; parallel tempering (16 ladders, 4,000 sweeps after 2,000 of burn-in)
+from both bases; annealing down from the samples of the first tempering (1,024 chains); and tempering of
+--sweeps=100000 sweeps, as in appendix G of DVAE++.
 """
 
 import argparse
