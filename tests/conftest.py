@@ -66,14 +66,14 @@ gc.set_threshold(50_000, 20, 50)
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """With `--dist loadfile`: two folders share fixtures that take long, and so a process."""
+    """With `--dist loadfile`: three folders share fixtures that take long, and so a process."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
 
     class ByFixtures(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            folders = ("tests/export/", "tests/trainers/")
+            folders = ("tests/export/", "tests/trainers/", "tests/notebooks/")
             return next(filter(nodeid.startswith, folders), super()._split_scope(nodeid))
 
     return ByFixtures(config, log)
