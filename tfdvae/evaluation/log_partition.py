@@ -9,7 +9,13 @@ from tfdvae import random
 from tfdvae.boltzmann import RestrictedBoltzmannMachine, log_partition
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate
 from tfdvae.boltzmann.log_partition.coverage import Population, anneal_from, coverage
-from tfdvae.boltzmann.log_partition.estimate import log_mean_exp
+from tfdvae.boltzmann.log_partition.estimate import (
+    STANDARD_ERRORS,
+    agree,
+    figures,
+    is_above,
+    log_mean_exp,
+)
 from tfdvae.boltzmann.log_partition.path import base_biases, checked_left_states
 from tfdvae.boltzmann.rbm import finite_parameters
 
@@ -19,7 +25,6 @@ _BASE, _OTHER_BASE = "zero", "centered"
 _OTHER_SHARE, _MODES_SHARE, _CHAINS_SHARE = 1 / 8, 1 / 4, 1 / 4
 _MIN_EFFECTIVE_SAMPLES = 10  # of a training's chains, to confirm anything
 _NUM_STARTS = 64  # of the search for modes
-_STANDARD_ERRORS = 3  # more than these between two estimates are a contradiction
 
 
 def measure_log_partition(
@@ -124,28 +129,30 @@ def _checked_by_others(rbm, estimate, starts, *, seed):
         left=starts,
     )
     other = log_mean_exp(others[0].log_weights)
-    value = estimate.diagnostics["forward_value"] + found.missed
-    error = math.hypot(estimate.diagnostics["forward_standard_error"], found.standard_error)
+    whole = LogPartitionEstimate(
+        estimate.diagnostics["forward_value"] + found.missed,
+        math.hypot(estimate.diagnostics["forward_standard_error"], found.standard_error),
+    )
     estimate.diagnostics.update(
         other_base_value=other.value,
         other_base_standard_error=other.standard_error,
-        modes_value=value,
-        modes_standard_error=error,
+        modes_value=whole.value,
+        modes_standard_error=whole.standard_error,
         num_modes=found.num_modes,
         num_annealed_modes=found.num_annealed,
         mean_field_bound=found.bound,
     )
     if estimate.failure is not None:
-        return dataclasses.replace(estimate, lower=max(value, found.bound))
-    excess = value - estimate.value
-    if found.is_significant and excess > _STANDARD_ERRORS * math.hypot(error, estimate.standard_error):
-        finder = f"with the parts that annealing from other bases finds, it is {value:.3f} +- {error:.3f}"
-    elif found.bound - estimate.value > _STANDARD_ERRORS * estimate.standard_error:
+        return dataclasses.replace(estimate, lower=max(whole.value, found.bound))
+    if found.is_significant and is_above(whole, estimate):
+        finder = f"with the parts that annealing from other bases finds, it is {figures(whole)}"
+    elif found.bound - estimate.value > STANDARD_ERRORS * estimate.standard_error:
         finder = f"the mean-field bound at one of its modes is {found.bound:.3f}"
     else:
         # What may be noise belongs to the error, and the sides leave room for it.
-        error = math.hypot(estimate.standard_error, min(found.missed, max(0.0, excess)))
-        room = _STANDARD_ERRORS * error if math.isfinite(error) else 0.0
+        excess = max(0.0, whole.value - estimate.value)
+        error = math.hypot(estimate.standard_error, min(found.missed, excess))
+        room = STANDARD_ERRORS * error if math.isfinite(error) else 0.0
         return dataclasses.replace(
             estimate,
             standard_error=error,
@@ -154,9 +161,9 @@ def _checked_by_others(rbm, estimate, starts, *, seed):
         )
     return _failed(
         estimate,
-        f"The bracket has missed a part of the distribution: it gives {_figures(estimate)}, but {finder}. "
+        f"The bracket has missed a part of the distribution: it gives {figures(estimate)}, but {finder}. "
         "Use more temperatures and chains",
-        lower=max(value, found.bound),
+        lower=max(whole.value, found.bound),
     )
 
 
@@ -177,26 +184,21 @@ def _checked_by_chains(rbm, estimate, chains, *, seed):
     )
     if estimate.failure is not None:
         return estimate
-    excess = abs(down.value - estimate.value)
-    agree = excess <= _STANDARD_ERRORS * math.hypot(down.standard_error, estimate.standard_error)
-    if agree and (down.effective_sample_size >= _MIN_EFFECTIVE_SAMPLES or excess < 1):
+    confirms = down.effective_sample_size >= _MIN_EFFECTIVE_SAMPLES or abs(down.value - estimate.value) < 1
+    if agree(down, estimate) and confirms:
         return estimate
-    figures = (
-        f"annealing down from the training's chains gives {_figures(down)}, the bracket {_figures(estimate)}"
-    )
-    if agree:
-        warning = (
-            f"The training's chains, worth {down.effective_sample_size:.1f}, confirm nothing: {figures}."
-        )
+    both = f"annealing down from the training's chains gives {figures(down)}, the bracket {figures(estimate)}"
+    if agree(down, estimate):
+        warning = f"The training's chains, worth {down.effective_sample_size:.1f}, confirm nothing: {both}."
     elif down.value > estimate.value:
         return _failed(
             estimate,
-            f"The training's chains are where the bracket's chains hardly arrive: {figures}. Use more "
+            f"The training's chains are where the bracket's chains hardly arrive: {both}. Use more "
             "temperatures and chains, or train with chains that mix better (tempered ones)",
             lower=estimate.lower,
         )
     else:
-        warning = f"The training's chains have stayed in a part of the distribution: {figures}."
+        warning = f"The training's chains have stayed in a part of the distribution: {both}."
     estimate.diagnostics.update(warnings=(*estimate.warnings, warning), trustworthy=False)
     return estimate
 
@@ -204,7 +206,3 @@ def _checked_by_chains(rbm, estimate, chains, *, seed):
 def _failed(estimate, failure, lower):
     diagnostics = {**estimate.diagnostics, "failure": failure, "trustworthy": False}
     return LogPartitionEstimate(math.nan, math.nan, lower=lower, diagnostics=diagnostics)
-
-
-def _figures(estimate):
-    return f"{estimate.value:.3f} +- {estimate.standard_error:.3f}"

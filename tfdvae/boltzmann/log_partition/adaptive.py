@@ -7,13 +7,18 @@ import numpy as np
 from tfdvae import random
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.log_partition.coverage import Population, anneal_from, coverage
-from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate, log_mean_exp
+from tfdvae.boltzmann.log_partition.estimate import (
+    STANDARD_ERRORS,
+    LogPartitionEstimate,
+    agree,
+    figures,
+    log_mean_exp,
+)
 from tfdvae.boltzmann.log_partition.path import base_biases
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine, finite_parameters
 
 BASES = ("zero", "centered")
 _GROWTH = 4  # of the number of temperatures, from one attempt to the next
-_STANDARD_ERRORS = 3  # more than these between two estimates are a contradiction
 
 
 def adaptive_annealing(
@@ -95,13 +100,11 @@ def _attempt(parameters, num_chains, num_temperatures, min_effective_samples, nu
     means = [log_mean_exp(p.log_weights) for p in populations]
     needed = min(min_effective_samples, num_chains // 2 / 2)
     suffice = [m.effective_sample_size >= needed for m in means]
-    agree = abs(means[0].value - means[1].value) <= _STANDARD_ERRORS * math.hypot(
-        *(m.standard_error for m in means)
-    )
-    if agree and all(suffice):
+    bases_agree = agree(*means)
+    if bases_agree and all(suffice):
         first, others = Population(*(np.concatenate(v) for v in zip(*populations, strict=True))), []
     else:
-        key = "effective_sample_size" if agree else "value"
+        key = "effective_sample_size" if bases_agree else "value"
         best = int(np.argmax([getattr(m, key) for m in means]))
         first, others = populations[best], [populations[1 - best]]
     found = coverage(
@@ -115,7 +118,9 @@ def _attempt(parameters, num_chains, num_temperatures, min_effective_samples, nu
     )
     mean = log_mean_exp(first.log_weights)
     failure = _failure(mean, found, needed, num_temperatures)
-    warnings = () if failure or (agree and all(suffice)) else (_warning(means, agree, num_temperatures),)
+    warnings = ()
+    if failure is None and not (bases_agree and all(suffice)):
+        warnings = (_warning(means, bases_agree, num_temperatures),)
     lower = mean.value + found.missed
     return LogPartitionEstimate(
         value=mean.value if failure is None else math.nan,
@@ -127,7 +132,7 @@ def _attempt(parameters, num_chains, num_temperatures, min_effective_samples, nu
             "failure": failure,
             "trustworthy": failure is None and not warnings,
             "warnings": warnings,
-            "agree": agree,
+            "agree": bases_agree,
             "effective_sample_size": mean.effective_sample_size,
             "num_chains": num_chains,
             "num_temperatures": num_temperatures,
@@ -151,19 +156,17 @@ def _failure(mean, found, needed, num_temperatures):
             f"their mean weight says little of log Z. {advice}"
         )
     missed = max(found.missed if found.is_significant else 0.0, found.bound - mean.value)
-    if missed > _STANDARD_ERRORS * mean.standard_error:
+    if missed > STANDARD_ERRORS * mean.standard_error:
         return (
-            f"The chains have missed a part of the distribution: they give {mean.value:.3f} +- "
-            f"{mean.standard_error:.3f}, and by what chains from other bases find log Z is {missed:.3f} nats "
+            f"The chains have missed a part of the distribution: they give {figures(mean)}, "
+            f"and by what chains from other bases find log Z is {missed:.3f} nats "
             f"higher, at least. {advice}, or look at its modes by `parallel_tempering`"
         )
     return None
 
 
-def _warning(means, agree, num_temperatures):
-    figures = " and ".join(
-        f"{m.value:.3f} +- {m.standard_error:.3f} from the base {b!r}"
-        for b, m in zip(BASES, means, strict=True)
-    )
-    what = "are too few effective samples to confirm one another" if agree else "contradict one another"
-    return f"{figures} {what}, with {num_temperatures} temperatures; the value is the better one's alone"
+def _warning(means, bases_agree, num_temperatures):
+    both = " and ".join(f"{figures(m)} from the base {b!r}" for b, m in zip(BASES, means, strict=True))
+    few = "are too few effective samples to confirm one another"
+    what = few if bases_agree else "contradict one another"
+    return f"{both} {what}, with {num_temperatures} temperatures; the value is the better one's alone"

@@ -9,14 +9,13 @@ from tfdvae import random
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.gibbs import GibbsState
 from tfdvae.boltzmann.log_partition.annealing import annealed_importance_sampling
-from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate
+from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate, figures, is_above
 from tfdvae.boltzmann.log_partition.path import base_biases
 from tfdvae.boltzmann.log_partition.reverse_annealing import reverse_annealing
 from tfdvae.boltzmann.log_partition.schedules import inverse_temperatures
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine, finite_parameters
 
 _MIN_EFFECTIVE_SAMPLES = 50
-_STANDARD_ERRORS = 3  # more than these between two estimates are a contradiction
 
 
 def bracket(
@@ -182,25 +181,25 @@ def _check_tempering(tempering):
 
 def _contradiction(forward, reverse, tempering):
     """What two estimates say that cannot both be right, with advice, or `None`."""
-    if _is_above(forward, reverse):
+    if is_above(forward, reverse):
         return (
-            f"The bracket is inverted: annealing gives {_figures(forward)} from below, reverse annealing "
-            f"{_figures(reverse)} from above. The samples that reverse annealing started from cover only a "
+            f"The bracket is inverted: annealing gives {figures(forward)} from below, reverse annealing "
+            f"{figures(reverse)} from above. The samples that reverse annealing started from cover only a "
             "part of the distribution, as chains that stay in one mode do: draw them by enumeration, "
             "from `parallel_tempering` or from longer chains. If they are exact, use more chains and "
             "temperatures"
         )
     if tempering is None:
         return None
-    if _is_above(tempering, reverse):
+    if is_above(tempering, reverse):
         side, bound, culprit = "above", reverse, "The samples, and the chains of the bracket,"
-    elif _is_above(forward, tempering):
+    elif is_above(forward, tempering):
         side, bound, culprit = "below", forward, "The replicas of the tempering"
     else:
         return None
     says = "".join(f" The tempering itself says: {w}" for w in tempering.warnings)
     return (
-        f"`tempering` gives {_figures(tempering)}, {side} the bracket, which ends at {_figures(bound)}. "
+        f"`tempering` gives {figures(tempering)}, {side} the bracket, which ends at {figures(bound)}. "
         f"{culprit} have missed a part of the distribution: run each with more temperatures and for longer, "
         f"the bracket with another `base` and with samples from the tempering.{says}"
     )
@@ -215,12 +214,3 @@ def _warnings(forward, reverse, tempering):
         if not estimate.effective_sample_size > _MIN_EFFECTIVE_SAMPLES
     )
     return few + (() if tempering is None else tuple(f"Tempering: {w}" for w in tempering.warnings))
-
-
-def _is_above(first, second):
-    allowed = _STANDARD_ERRORS * math.hypot(first.standard_error, second.standard_error)
-    return first.value - second.value > allowed
-
-
-def _figures(estimate):
-    return f"{estimate.value:.3f} +- {estimate.standard_error:.3f}"

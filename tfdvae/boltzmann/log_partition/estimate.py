@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+STANDARD_ERRORS = 3  # more than these between two estimates are a contradiction
 UPPER_KINDS = ("exact", "stochastic upper bound", "approximation from chains")
 
 
@@ -126,6 +127,28 @@ def _tail_variance(log_weights):
         np.mean((ordered[int(share * len(ordered)) :] - np.quantile(ordered, share)) ** 2) / distance
         for share, distance in _TAILS
     )
+
+
+# --- two estimates, each with a value and a standard error ---
+
+
+def agree(first, second) -> bool:
+    """Whether two estimates lie within 3 standard errors of their difference."""
+    return abs(first.value - second.value) <= _allowed(first, second)
+
+
+def is_above(first, second) -> bool:
+    """Whether the first one lies above the second by more than that."""
+    return first.value - second.value > _allowed(first, second)
+
+
+def _allowed(first, second):
+    return STANDARD_ERRORS * math.hypot(first.standard_error, second.standard_error)
+
+
+def figures(estimate) -> str:
+    """The value and its standard error in words."""
+    return f"{estimate.value:.3f} +- {estimate.standard_error:.3f}"
 
 
 def checked_estimate(log_partition) -> LogPartitionEstimate:
