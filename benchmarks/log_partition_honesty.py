@@ -46,7 +46,6 @@ _FIELDS = (
     *("part", "machine", "units", "method", "seed", "true", "true_error", "value", "standard_error"),
     *("lower", "upper", "effective_samples", "verdict", "seconds", "failure", "warnings"),
 )
-_EXACT_UNITS = report._EXACT_UNITS
 _WEIGHTS = ("left_bias", "right_bias", "coupling")
 _SUMMARY = Path(__file__).with_suffix(".csv")
 
@@ -63,7 +62,7 @@ def trained_priors(name, data_dir, units, steps):
         data_mean=data.training_mean(name, data_dir),
     )
     model.compile(keras.optimizers.Adam(3e-3), steps_per_execution=10)
-    images = data.load(name, "train", 100, data_dir=data_dir).repeat()
+    images = data.load(name, "train", 100, data_dir=data_dir, num_epochs=None)
     for stop in steps:
         model.fit(images, steps_per_epoch=stop - int(model.step.numpy()), verbose=0)
         yield f"DVAE on {name}, {units} + {units} units, {stop:,} steps", model.rbm, model.negative_phase.left
@@ -106,9 +105,7 @@ def _kept(part, workdir, data_dir):
         (folder / "done").touch()
     for path in sorted(folder.glob("*.npz")):
         with np.load(path) as file:
-            rbm = RestrictedBoltzmannMachine.from_arrays(
-                *(file[k] for k in ("left_bias", "right_bias", "coupling"))
-            )
+            rbm = RestrictedBoltzmannMachine.from_arrays(*(file[name] for name in _WEIGHTS))
             yield path.stem, rbm, file["chains"]
 
 
@@ -173,7 +170,10 @@ METHODS = {
 
 def is_another(method, rbm):
     """Whether a method without enumeration is another one than as it is called."""
-    return method != "measure_log_partition, bracket" or min(rbm.left_units, rbm.right_units) <= _EXACT_UNITS
+    return (
+        method != "measure_log_partition, bracket"
+        or min(rbm.left_units, rbm.right_units) <= report._EXACT_UNITS
+    )
 
 
 def truth(rbm, chains):
@@ -274,7 +274,7 @@ def main():
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / "rows.csv"
     rows = list(csv.DictReader(path.open())) if path.exists() else []
-    known = {tuple(row[k] for k in ("machine", "method", "seed")): row for row in rows}
+    known = {(row["machine"], row["method"], row["seed"]) for row in rows}
     with path.open("a", buffering=1) as file:
         writer = csv.DictWriter(file, _FIELDS)
         if not rows:
