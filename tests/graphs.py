@@ -2,7 +2,11 @@
 
 import contextlib
 
+import pytest
 import tensorflow as tf
+
+# Values of a parameter `run_eagerly`: what a graph does is tested too, after the fast tests.
+EAGER_OR_SLOW = [True, pytest.param(False, marks=pytest.mark.slow)]
 
 
 @contextlib.contextmanager

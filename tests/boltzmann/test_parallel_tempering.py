@@ -122,12 +122,12 @@ def test_samples_have_the_moments_of_the_machine(make_machine, enumerate_machine
 
 def test_the_standard_error_is_that_of_repeated_runs():
     machine = RestrictedBoltzmannMachine.from_arrays(*draw_ferromagnet(6, 1.5))
-    runs = [parallel_tempering(machine, num_ladders=6, num_sweeps=100, seed=s) for s in range(24)]
+    runs = [parallel_tempering(machine, num_ladders=6, num_sweeps=100, seed=s) for s in range(40)]
     got = math.sqrt(np.mean([r.standard_error**2 for r in runs]))
     want = np.std([r.value for r in runs], ddof=1)
-    # The deviation of 24 values is known to 1 / sqrt(46) = 15 percent: 3 of those, and more above, as the
+    # The deviation of 40 values is known to 1 / sqrt(78) = 11 percent: 5 of those, and more above, as the
     # larger of two errors is taken.
-    assert 0.55 < got / want < 2.5
+    assert 0.64 < got / want < 2.5
 
 
 def test_correlated_samples_need_the_autocorrelation_time():

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conformance.models import BATCH, IMAGES, MODELS
+from tests.graphs import EAGER_OR_SLOW
 from tfdvae.boltzmann import RBMTrainer, RestrictedBoltzmannMachine, log_partition
 from tfdvae.training import TrainingDiverged
 
@@ -246,12 +247,13 @@ def test_predictions_do_not_depend_on_the_batch(name):
     assert len(np.unique(twice, axis=0)) > 1
 
 
-def test_predictions_on_replicas_are_those_on_one(strategy):
+@pytest.mark.parametrize("run_eagerly", EAGER_OR_SLOW)
+def test_predictions_on_replicas_are_those_on_one(strategy, run_eagerly):
     case = MODELS["DVAE"]
     x = case.images(7)
     want = case.build()(x).numpy()
     with strategy.scope():
-        model = case.build()
+        model = case.build(run_eagerly=run_eagerly)
     np.testing.assert_allclose(model.predict(x, batch_size=3, verbose=0), want, atol=1e-5)
 
 

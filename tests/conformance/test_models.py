@@ -461,7 +461,7 @@ def test_two_replicas(name, strategy):
         assert np.any(first != second)
 
 
-@pytest.mark.parametrize("name", ["DVAE"])  # the training is that of all models
+@pytest.mark.parametrize("name", ["DVAE", pytest.param("DVAE++", marks=pytest.mark.slow)])
 def test_steps_per_execution_and_the_kind_of_data_change_nothing(name):
     case, outcomes = MODELS[name], []
     data = tf.data.Dataset.from_tensor_slices(case.images()).batch(BATCH)
@@ -534,7 +534,8 @@ def test_images_are_checked_in_a_graph():
     assert model.evaluate(data, verbose=0, return_dict=True) == logs
     before = state(model)
     kinds = bad_images(case)
-    for bad in ("another size", "fractions", "NaN", "complex"):  # each other type or size is another graph
+    values = ("fractions", "too large", "negative", "NaN", "infinite")
+    for bad in (*values, "another size", "complex"):  # each other type or size is another graph
         x, message = kinds[bad]
         message = message.partition(r"\. Received")[0]  # Keras drops sizes that change
         for call in (model.fit, model.evaluate):

@@ -1,5 +1,6 @@
 """The gRPC client against a stand-in for TF Serving in a process of its own."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -43,9 +44,10 @@ def copy_version(version, directory):
     layout.write_version(directory, lambda path: shutil.copytree(version, path, dirs_exist_ok=True))
 
 
-@pytest.fixture(scope="module")
-def address(models):
-    command = [sys.executable, "-m", "tests.export.stand_in", str(models[0])]
+@contextlib.contextmanager
+def serving(directory):
+    """The address of a server of all models of a directory."""
+    command = [sys.executable, "-m", "tests.export.stand_in", str(directory)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -53,6 +55,12 @@ def address(models):
         yield f"127.0.0.1:{int(process.stdout.readline())}"
         process.stdin.close()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def address(models):
+    with serving(models[0]) as address:
+        yield address
 
 
 @pytest.fixture
@@ -74,6 +82,19 @@ def test_the_clients_results_are_those_of_the_generator(models, client):
     np.testing.assert_array_equal(client.decode(latents), generator.decode(latents))
     np.testing.assert_array_equal(client.reconstruct(images[:9]), generator.reconstruct(images[:9]))
     np.testing.assert_allclose(client.energy(latents), generator.energy(latents), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_so_are_those_of_a_convolutional_model(exports, tmp_path):
+    generator = exports("DVAEPlusPlus").generator
+    copy_version(exports("DVAEPlusPlus").directory / "1", tmp_path / "toy++")
+    with serving(tmp_path) as address:
+        client = GrpcClient(address, "toy++")
+        images = client.sample(20, seed=1, num_sweeps=3)
+        np.testing.assert_array_equal(images, generator.sample(20, seed=1, num_sweeps=3))
+        np.testing.assert_array_equal(client.reconstruct(images), generator.reconstruct(images))
+        np.testing.assert_allclose(client.log_prob(images), generator.log_prob(images), rtol=1e-5)
+        client.close()
 
 
 @pytest.mark.parametrize(

@@ -422,7 +422,7 @@ def test_rows_of_table_3(global_prior, local_prior, smoothing):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("global_prior", "local_prior", "smoothing"), [ROWS[1], ROWS[5], ROWS[10]])
+@pytest.mark.parametrize(("global_prior", "local_prior", "smoothing"), ROWS)
 def test_rows_of_table_3_in_graphs(global_prior, local_prior, smoothing):
     """A graph may know less of a size, and computes the same but for rounding."""
     model, other = (row_of_table_3(global_prior, local_prior, smoothing, eager) for eager in (False, True))

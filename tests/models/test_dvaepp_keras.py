@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.graphs import EAGER_OR_SLOW
 from tests.models.test_dvaepp import TINY, every_image
 from tfdvae import random
 from tfdvae.models import DVAEPlusPlus, TrainingDiverged
@@ -56,7 +57,8 @@ def test_it_learns(learned):
     assert log_likelihood > -2.3
 
 
-def test_two_replicas_make_the_step_of_the_whole_batch(strategy):
+@pytest.mark.parametrize("run_eagerly", EAGER_OR_SLOW)
+def test_two_replicas_make_the_step_of_the_whole_batch(strategy, run_eagerly):
     """Balanced groups: the coefficients are those of the whole batch, with equal and unequal shares."""
 
     def make(scope):
@@ -65,7 +67,7 @@ def test_two_replicas_make_the_step_of_the_whole_batch(strategy):
             model = DVAEPlusPlus(
                 **{**TINY, "local_groups": 2}, global_prior="normal", kl_factor=0.5, kl_balancing=True
             )
-            model.compile(keras.optimizers.SGD(0.01), run_eagerly=True)
+            model.compile(keras.optimizers.SGD(0.01), run_eagerly=run_eagerly)
         return model
 
     def uniform(shape, *, seed, dtype=tf.float32):
@@ -91,7 +93,7 @@ def test_two_replicas_make_the_step_of_the_whole_batch(strategy):
         random.uniform = original
 
 
-@pytest.mark.parametrize("run_eagerly", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("run_eagerly", EAGER_OR_SLOW)
 def test_a_loss_that_is_not_finite_stops_the_training(run_eagerly, request):
     model, fit, step = train(build()), train, 3
     if not run_eagerly:

@@ -12,7 +12,7 @@ from absl import logging as absl_logging
 from matplotlib import image
 
 import trainers
-from tests.trainers.experiments import metrics
+from tests.trainers.experiments import assert_same_run, metrics
 from tfdvae import callbacks
 from trainers import evaluate, pictures, program, sample, train
 
@@ -256,7 +256,7 @@ def test_programs_with_dvaepp(run, tmp_path, monkeypatch):
     """Killed while it writes the state of step 2, run again, evaluated, and its samples drawn."""
     overrides = [f"--config.{name}={value}" for name, value in SMALLEST_DVAEPP.items()]
     config = ["--config=trainers/configs/dvaepp_digits.py", *overrides, "--verbose=0"]
-    workdir = tmp_path / "run"
+    workdir, whole = tmp_path / "run", tmp_path / "whole"
     replace = callbacks.os.replace
 
     def killed(source, target):
@@ -271,10 +271,13 @@ def test_programs_with_dvaepp(run, tmp_path, monkeypatch):
     states = sorted(path.name for path in (workdir / "checkpoints").glob("step-*"))
     assert states == ["step-00000001.weights.h5"]
     assert not (workdir / "report.json").exists()
-    status, out, err = run(train, *config, f"--workdir={workdir}")
-    assert status == 0, err
+    trained = {folder: run(train, *config, f"--workdir={folder}") for folder in (workdir, whole)}
+    assert_same_run(workdir, whole, last_step=2)
     assert [row["step"] for row in metrics(workdir)] == ["1", "2"]
     assert all(np.isfinite(float(value)) for row in metrics(workdir) for value in row.values())
+    assert trained[workdir][:2] == trained[whole][:2]  # the figures
+    status, out, err = trained[workdir]
+    assert status == 0, err
     assert "digits, test split, 250 images, 3 importance samples, binary limit (nats an image)" in out
 
     report = json.loads((workdir / "report.json").read_text())
