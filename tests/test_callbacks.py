@@ -459,6 +459,7 @@ def uninterrupted(tmp_path_factory):
     return fit_with_plateau(tmp_path_factory.mktemp("whole"), 0, len(BOUNDS), seed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, 7])
 def test_interrupted_plateau_goes_on_as_the_uninterrupted_one(tmp_path, uninterrupted, stop):
     model, plateau, rates = uninterrupted
@@ -470,6 +471,7 @@ def test_interrupted_plateau_goes_on_as_the_uninterrupted_one(tmp_path, uninterr
     assert_same(state(resumed), state(model))
 
 
+@pytest.mark.slow
 def test_without_its_state_the_plateau_would_not_go_on(tmp_path, uninterrupted):
     # What the test above can see: in the midst of a wait, another best value and another wait.
     model, _, rates = uninterrupted

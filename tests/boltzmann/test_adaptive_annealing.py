@@ -19,6 +19,7 @@ HARD = {
 }
 
 
+@pytest.mark.slow
 def test_the_machines_of_the_tests():
     """Those of moderate weights are measured; none is wrong by more than 5 errors without a word."""
     for case in CASES[::4]:

@@ -136,6 +136,7 @@ def test_summary_of_the_weights(make_machine):
     assert all(type(v) is float for v in (estimate.value, estimate.standard_error, estimate.lower))
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_that_of_repeated_runs(make_machine):
     machine = make_machine(6, 5, 0.7)
     runs = [ais(machine, num_chains=500, num_temperatures=10, seed=s) for s in range(200)]

@@ -120,6 +120,7 @@ def test_samples_have_the_moments_of_the_machine(make_machine, enumerate_machine
     assert np.any(np.abs(products.mean(0) - wrong) > 7 * errors)
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_that_of_repeated_runs():
     machine = RestrictedBoltzmannMachine.from_arrays(*draw_ferromagnet(6, 1.5))
     runs = [parallel_tempering(machine, num_ladders=6, num_sweeps=100, seed=s) for s in range(40)]

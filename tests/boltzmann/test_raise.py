@@ -43,6 +43,7 @@ def test_is_unbiased_for_the_annealing_model_and_not_for_the_machine(make_machin
         assert np.any(np.abs(got - other) > 2 * errors)
 
 
+@pytest.mark.slow
 def test_single_chains_are_conservative_and_many_temperatures_reach_the_machine(make_machine):
     machine = make_machine(6, 5, 2.0)
     marginals = Marginals(machine, [w.numpy() for w in machine.parameters[:2]], np.linspace(0, 1, 4))

@@ -207,6 +207,7 @@ def fit_teacher(x, phase, steps=1000, **kwargs):
     return trainer, history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["pcd", pytest.param("tempered", marks=pytest.mark.slow)])
 def test_maximum_likelihood_finds_the_teacher(phase, teacher):
     machine, x = teacher
@@ -218,6 +219,7 @@ def test_maximum_likelihood_finds_the_teacher(phase, teacher):
     assert history["pseudo_log_likelihood"][-1] > history["pseudo_log_likelihood"][0]
 
 
+@pytest.mark.slow
 def test_contrastive_divergence_comes_near(teacher):
     # It is biased: no more is asked than most of the way.
     machine, x = teacher
@@ -226,6 +228,7 @@ def test_contrastive_divergence_comes_near(teacher):
     assert divergence(machine, trainer.rbm) < 0.4 * divergence(machine, start)
 
 
+@pytest.mark.slow
 def test_a_teacher_is_not_found_without_a_negative_phase_of_its_own(teacher):
     machine, x = teacher
 
@@ -299,6 +302,7 @@ def test_pseudo_log_likelihood_against_enumeration(make_machine):
     assert np.any(np.abs(draws.mean(axis=0) * (LEFT - 1) / LEFT - want) > errors)
 
 
+@pytest.mark.slow
 def test_metrics_are_what_their_names_say(make_machine):
     machine = make_machine(LEFT, RIGHT)
     x = draw(machine, 64, seed=5)
@@ -369,6 +373,7 @@ def everything(trainer):
     return [v.numpy().tobytes() for v in variables]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_saved_training_goes_on_bit_for_bit(phase, tmp_path):
     trainer = build(phase)
@@ -395,6 +400,7 @@ def test_weights_alone_restore_the_training_state(tmp_path):
     assert everything(restored) == everything(trainer)
 
 
+@pytest.mark.slow
 def test_steps_in_one_execution_are_the_same_steps():
     one, several = build("pcd"), build("pcd", steps_per_execution=3)
     for trainer in (one, several):
@@ -424,6 +430,7 @@ def replicas(variable):
     return [value.numpy() for value in strategy.experimental_local_results(variable.value)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [7, 1], ids="{} vectors".format)
 def test_a_step_on_replicas_is_that_of_the_whole_batch(count, strategy):
     batch = tf.data.Dataset.from_tensor_slices(STATES[5 : 5 + count]).batch(10)
@@ -441,6 +448,7 @@ def test_a_step_on_replicas_is_that_of_the_whole_batch(count, strategy):
     np.testing.assert_allclose(*logs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_replicas_have_chains_of_their_own(strategy):
     with strategy.scope():
         trainer = build("tempered")
@@ -461,6 +469,7 @@ def test_replicas_have_chains_of_their_own(strategy):
 # --- what comes in ---
 
 
+@pytest.mark.slow
 def test_all_kinds_of_numbers_are_data():
     want = build("cd")
     want.fit(STATES, batch_size=8, shuffle=False, verbose=0)

@@ -121,6 +121,7 @@ def test_keras_image_data_format_changes_nothing():
     np.testing.assert_array_equal(*found)
 
 
+@pytest.mark.slow
 def test_with_onednn():
     """The same with the kernels of oneDNN, which only a new process can turn on."""
     layers = "tests/layers/test_convolution.py"

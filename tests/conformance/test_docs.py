@@ -208,6 +208,7 @@ def test_docstrings_become_restructured_text(docstring, expected):
 # --- the guides ---
 
 
+@pytest.mark.slow
 def test_the_script_on_own_data_runs(capsys):
     text = (architecture.FOLDER.parent / "own_data.md").read_text(encoding="utf-8")
     (script,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
@@ -234,6 +235,7 @@ def columns(text):
     }
 
 
+@pytest.mark.slow
 def test_the_table_of_dvae():
     assert architecture.page_table("dvae.md") == architecture.dvae_table()
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conformance.models import BATCH, IMAGES, MODELS
-from tests.graphs import EAGER_OR_SLOW
+from tests.graphs import EAGER_OR_SLOW, slow_but
 from tfdvae.boltzmann import RBMTrainer, RestrictedBoltzmannMachine, log_partition
 from tfdvae.training import TrainingDiverged
 
@@ -143,6 +143,7 @@ SLOW_DVAEPP = pytest.param("DVAE++", marks=pytest.mark.slow)  # its graphs are l
 XLA_KINDS = {**KINDS, "DVAE++": (MODELS["DVAE++"].construct, MODELS["DVAE++"].images())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["RBMTrainer", "DVAE", SLOW_DVAEPP])
 def test_xla_computes_the_same_and_keeps_all_checks(name):
     make, x = XLA_KINDS[name]
@@ -232,7 +233,7 @@ def test_steps_that_would_run_over_are_refused(kind):
     assert int(model.step.numpy()) == 0
 
 
-@pytest.mark.parametrize("name", ["DVAE", "DVAE++"])
+@pytest.mark.parametrize("name", slow_but(["DVAE"], ["DVAE", "DVAE++"]))
 def test_predictions_do_not_depend_on_the_batch(name):
     case = MODELS[name]
     model, x = case.build(), case.images(24)
@@ -247,6 +248,7 @@ def test_predictions_do_not_depend_on_the_batch(name):
     assert len(np.unique(twice, axis=0)) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run_eagerly", EAGER_OR_SLOW)
 def test_predictions_on_replicas_are_those_on_one(strategy, run_eagerly):
     case = MODELS["DVAE"]
@@ -349,6 +351,7 @@ def test_distributions_of_keras_are_refused(kind):
 # --- callbacks and files ---
 
 
+@pytest.mark.slow
 def test_callbacks_of_keras(tmp_path):
     case = MODELS["DVAE"]
     model, x = case.build(), case.images()

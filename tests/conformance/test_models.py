@@ -408,6 +408,7 @@ def found_elsewhere(trained):
     return {name: np.load(f"{folder}/found.npz") for name, folder in folders.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_new_process_loads_it_and_goes_on(name, trained, found_elsewhere):
     training, found = trained(name), found_elsewhere[name]
@@ -461,6 +462,7 @@ def test_two_replicas(name, strategy):
         assert np.any(first != second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["DVAE", pytest.param("DVAE++", marks=pytest.mark.slow)])
 def test_steps_per_execution_and_the_kind_of_data_change_nothing(name):
     case, outcomes = MODELS[name], []
@@ -523,6 +525,7 @@ def test_images_are_checked(name, trained):
     assert_same(state(model), before)
 
 
+@pytest.mark.slow
 def test_images_are_checked_in_a_graph():
     case = MODELS["DVAE"]
     model, x = case.build(run_eagerly=False), np.minimum(case.images(), 1.0)

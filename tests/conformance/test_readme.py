@@ -20,6 +20,7 @@ def run(script, shortened):
     return namespace
 
 
+@pytest.mark.slow
 def test_the_script_of_a_model_runs(capsys):
     namespace = run(SCRIPTS[1], {"steps_per_epoch=200, epochs=10": "steps_per_epoch=50, epochs=1, verbose=0"})
     assert namespace["log_likelihood"].shape == (250,)
@@ -39,6 +40,7 @@ def test_the_script_of_dvaepp_runs(capsys):
     assert -543 < float(re.search(r"log p\(x\) >= (-\d+\.\d\d)", capsys.readouterr().out)[1]) < -100
 
 
+@pytest.mark.slow
 def test_the_script_of_a_machine_runs(capsys):
     namespace = run(
         SCRIPTS[3],

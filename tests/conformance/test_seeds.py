@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conformance.models import MODELS
+from tests.graphs import slow_but
 from tfdvae import random
 from tfdvae.boltzmann import GibbsState, RestrictedBoltzmannMachine, gibbs_sweeps, log_partition
 from tfdvae.evaluation import evaluate_likelihood
@@ -144,7 +145,8 @@ def methods_of_rows(model):
     }
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "DVAE++"])  # its parts are in others
+# The parts of "DVAE++" are in others.
+@pytest.mark.parametrize("name", slow_but(("DVAE", "DVAE, directed"), [n for n in MODELS if n != "DVAE++"]))
 def test_rows_have_seeds_of_their_own(name, models):
     """In every method: what becomes of an image depends neither on its place nor on its batch."""
     model, x, order = models(name), MODELS[name].images(3), [2, 1]

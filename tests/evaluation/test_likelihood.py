@@ -114,6 +114,7 @@ def test_chunks_have_the_asked_number_of_samples_and_a_common_prefix(model, batc
     assert not np.array_equal(long[:2048], long[2048:4096])
 
 
+@pytest.mark.slow
 def test_bound_rises_in_expectation(model):
     x = np.repeat(oracles.images(model, 1), 3000, axis=0)
     report = evaluate_likelihood(model, [x], 1000, seed=0)
@@ -213,6 +214,7 @@ def test_a_bracket_that_failed_gives_no_figure(model, batches):
         evaluate_likelihood(model, batches, 10, seed=0, log_partition=failed)
 
 
+@pytest.mark.slow
 def test_smoothed_and_binary_are_kept_apart(batches):
     model = build("bernoulli", bound="marginal", smoothing=Smoothing("overlapping_exponential", beta=3.0))
     binary, smoothed = (

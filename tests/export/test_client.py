@@ -219,6 +219,7 @@ def test_a_deadline_is_kept():
             RestClient(f"http://127.0.0.1:{port}", "toy", timeout=0.2, attempts=1)
 
 
+@pytest.mark.slow
 def test_a_version_switches_under_load_without_a_failed_or_wrong_answer(models, address):
     directory, versions, generators = models
     count, sweeps = 600, 3

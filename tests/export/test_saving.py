@@ -74,6 +74,7 @@ def test_a_model_without_a_machine(prior, tmp_path):
     assert np.all(np.isfinite(generator.log_prob(x)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "num_binary"),
     [
@@ -294,6 +295,7 @@ runpy.run_path(sys.argv[2])["write_version"](sys.argv[1], write)
 """
 
 
+@pytest.mark.slow
 def test_kill_9_leaves_no_version_and_the_next_export_cleans_up(tmp_path):
     command = [sys.executable, "-c", KILLED, str(tmp_path), layout.__file__]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

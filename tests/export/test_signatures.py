@@ -200,6 +200,7 @@ def test_the_check_of_batches_finds_a_sampler_with_one_seed_for_the_batch(export
         assert_same_outputs(merged, alone)
 
 
+@pytest.mark.slow
 def test_colour_images(tmp_path):
     """A mixture of discretized logistics, whose images are whole numbers from 0 to 255."""
     model = make_colour()
@@ -272,6 +273,7 @@ def answers(exports, tmp_path_factory):
     return dict(zip((directory for directory, _ in jobs), answers, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loader", ["Python", "C++"])
 def test_a_process_that_has_only_tensorflow_gets_the_same(exported, answers, loader):
     """With C++ as TF Serving loads it, with TF Serving's requests."""

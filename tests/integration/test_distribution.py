@@ -66,6 +66,7 @@ def fixed_draws(monkeypatch):
     monkeypatch.setattr(PersistentChains, "negative_samples", negative_samples)
 
 
+@pytest.mark.slow
 def test_step_and_metrics_are_those_of_the_whole_batch(strategy, fixed_draws):
     one, two = (make(s, lambda: keras.optimizers.SGD(1.0)) for s in (tf.distribute.get_strategy(), strategy))
     start = [weight.numpy() for weight in one.trainable_variables]

@@ -64,6 +64,7 @@ def test_a_model_without_optimizer_is_saved_too(tmp_path):
         restored.log_likelihood(images(), 2, seed=0)
 
 
+@pytest.mark.slow
 def test_an_idle_optimizer_is_no_hindrance(tmp_path):
     # Every group has an optimizer of its own, so that the first is never built.
     model = DVAE(image_shape=SHAPE, latent_units=(2, 2), network="linear", num_chains=5, num_sweeps=2)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.graphs import slow_but
 from tests.models import oracles
 from tfdvae import data
 from tfdvae.layers import Smoothing
@@ -24,7 +25,7 @@ MODELS = {
     "bernoulli, marginal": dict(latent_units=(3,), prior="bernoulli", bound="marginal", smoothing=CONCRETE),
     "normal": dict(latent_units=(2,), prior="normal"),
 }
-FAST = ("rbm", "bernoulli, marginal")
+FAST = ("bernoulli, marginal",)
 
 
 def build(name="rbm", **kwargs):
@@ -43,9 +44,7 @@ def patterns(count=96, seed=0):
     return (centres[rng.integers(0, 3, count)] ^ flips).reshape(count, *SHAPE).astype(np.float32)
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
-)
+@pytest.mark.parametrize("name", slow_but(FAST, MODELS))
 def test_learns(name):
     model = build(name, seed=3)
     x = patterns()
@@ -107,6 +106,7 @@ def test_evaluate_is_the_binary_bound_and_changes_nothing(name):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_log_partition_is_measured_when_it_must_be():
     model = build(network="linear")
     model.compile(keras.optimizers.SGD(0.1))
@@ -208,6 +208,7 @@ def test_parameter_groups():
     assert build("normal").parameter_groups()["prior"] == []
 
 
+@pytest.mark.slow
 def test_groups_have_optimizers_of_their_own():
     def run(*args, **kwargs):
         model = oracles.randomize(build(latent_units=(4,), network="linear"), seed=7, scale=0.5)
@@ -249,6 +250,7 @@ def test_compile_checks_its_arguments(strategy):
         model.compile("sgd", steps_per_execution=5)
 
 
+@pytest.mark.slow
 def test_batch_normalization_learns_in_training_alone():
     model = build("bernoulli")
     model.compile(keras.optimizers.SGD(0.0))
@@ -265,6 +267,7 @@ def test_batch_normalization_learns_in_training_alone():
     np.testing.assert_allclose(normalization.moving_mean, want, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_linear_normal_groups_train():
     """Scales that grow from group to group, without a limit, end this training within 50 steps."""
     model = DVAE(

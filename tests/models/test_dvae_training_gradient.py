@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from tests.graphs import slow_but
 from tests.models import oracles, smoothed_oracles
 from tfdvae.boltzmann import NegativeSamples
 from tfdvae.layers import Smoothing
@@ -92,10 +93,14 @@ def exact_gradients(model, law, x):
     return gradients
 
 
+FAST = [("rbm, exponential", 1), ("rbm, spike", 1), ("bernoulli, joint", 1), ("bernoulli, marginal", 1)]
+
+
 @pytest.mark.parametrize(
-    ("case", "training_samples"), [*((case, 1) for case in CASES), ("rbm, exponential", 3)]
+    "arguments", slow_but(FAST, [*((case, 1) for case in CASES), ("rbm, exponential", 3)]), ids=str
 )
-def test_update_is_the_gradient_of_the_annealed_bound(case, training_samples):
+def test_update_is_the_gradient_of_the_annealed_bound(arguments):
+    case, training_samples = arguments
     model, law, x = build(case, keras.optimizers.SGD(1.0), training_samples=training_samples)
     start = [v.numpy() for v in model.trainable_variables]
     exact = exact_gradients(model, law, x)
@@ -132,6 +137,7 @@ def test_update_is_the_gradient_of_the_annealed_bound(case, training_samples):
         assert abs(values.mean() - want) < tolerance < 0.05, name
 
 
+@pytest.mark.slow
 def test_logs_contain_the_stored_log_partition_and_nothing_of_the_surrogate():
     model, _, x = build("rbm, exponential", keras.optimizers.SGD(0.0))
     batch = np.repeat(x, 10, axis=0)
@@ -163,6 +169,7 @@ def test_surrogate_follows_the_kl_factor_and_the_prior_alone():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_schedules_are_of_the_models_own_step():
     beta = schedules.linear(2.0, 6.0, 4)
     model = DVAE(
@@ -194,6 +201,7 @@ def test_schedules_are_of_the_models_own_step():
     np.testing.assert_allclose(values["loss"], -np.array(values["elbo"]), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_more_samples_of_the_latents_mean_less_noise():
     """Of updates by one small batch without error in the machine's gradient."""
 

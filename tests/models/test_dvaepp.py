@@ -174,6 +174,7 @@ def test_elbo_terms_average_to_the_exact_elbo(tiny):
     assert terms.kl_per_group.shape == (2, len(x) * repeats)
 
 
+@pytest.mark.slow
 def test_samples_follow_the_exact_law(tiny):
     model, _, exact = tiny
     images = model.sample(20_000, seed=3, num_sweeps=50).numpy().reshape(-1, 4)

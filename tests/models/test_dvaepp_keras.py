@@ -57,6 +57,7 @@ def test_it_learns(learned):
     assert log_likelihood > -2.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run_eagerly", EAGER_OR_SLOW)
 def test_two_replicas_make_the_step_of_the_whole_batch(strategy, run_eagerly):
     """Balanced groups: the coefficients are those of the whole batch, with equal and unequal shares."""
@@ -93,6 +94,7 @@ def test_two_replicas_make_the_step_of_the_whole_batch(strategy, run_eagerly):
         random.uniform = original
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run_eagerly", EAGER_OR_SLOW)
 def test_a_loss_that_is_not_finite_stops_the_training(run_eagerly, request):
     model, fit, step = train(build()), train, 3

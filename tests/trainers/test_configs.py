@@ -243,6 +243,7 @@ TABLE_4 = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param("omniglot", marks=pytest.mark.slow), "caltech101_silhouettes"])
 def test_architectures_of_table_4(name):
     config = dvaepp.get_config(name)

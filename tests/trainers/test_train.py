@@ -168,6 +168,7 @@ def test_interrupted_training_ends_like_an_uninterrupted_one(finished, tmp_path,
     assert_same_run(workdir, finished)
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_names_the_last_good_checkpoint(tmp_path):
     config = tiny_config().unlock()
     config.optimizer.boundaries, config.optimizer.factors = (0.5,), (1.0, 1e38)  # in the second of the epochs
