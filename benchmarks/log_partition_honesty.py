@@ -15,11 +15,13 @@ default numbers with a seed of its own, and its error is added. Beside them, ann
 
 A figure is **silently wrong** if it is off by more than 5 of its standard errors and the estimate is
 neither a failure nor carries a warning. It is a **false alarm** if it fails, or is called untrustworthy, on
-the prior of a trained model. The table goes to `benchmarks/log_partition_honesty.csv`.
+the prior of a trained model. The tables by part and by machine go to `benchmarks/log_partition_honesty.csv`
+and `..._machines.csv`, which `docs/log_partition.md` shows.
 """
 
 import argparse
 import csv
+import itertools
 import math
 import time
 from pathlib import Path
@@ -48,6 +50,8 @@ _FIELDS = (
 )
 _WEIGHTS = ("left_bias", "right_bias", "coupling")
 _SUMMARY = Path(__file__).with_suffix(".csv")
+_MACHINES = _SUMMARY.with_stem(f"{_SUMMARY.stem}_machines")
+_VERDICTS = ("trusted", "warned", "failed")
 
 
 # --- machines ---
@@ -115,12 +119,12 @@ def _trained(part, data_dir):
     if part == "priors":
         yield from trained_priors("digits", None, 32, (100, 500, 2_000))
         if data_dir:
-            yield from trained_priors("static_mnist", data_dir, 100, (500, 4_000))
-            yield from trained_priors("static_mnist", data_dir, 200, (1_500,))
+            yield from trained_priors("static_mnist", data_dir, 100, (500, 10_000))
+            yield from trained_priors("static_mnist", data_dir, 200, (3_000,))
     else:
         yield from pixel_machines("digits", None, 20, (5, 35))
         if data_dir:
-            yield from pixel_machines("static_mnist", data_dir, 20, (1, 5))
+            yield from pixel_machines("static_mnist", data_dir, 20, (5, 40))
 
 
 PARTS = ("tests", "hard", "priors", "pixels")
@@ -220,23 +224,58 @@ def is_silent(row):
     return row["verdict"] == "trusted" and in_errors(row) > _ERRORS
 
 
-def summary(rows):
+def judged(rows):
+    """What rows of one method have in common: verdicts, and how far off the figures are."""
+    off = {v: [in_errors(row) for row in rows if row["verdict"] == v] for v in _VERDICTS}
+    return {
+        **{verdict: len(values) for verdict, values in off.items()},
+        "silently wrong": sum(map(is_silent, rows)),
+        **{f"worst {v}, in its errors": f"{max(off[v]):.2f}" if off[v] else "-" for v in _VERDICTS[:2]},
+    }
+
+
+def by_part(rows):
     """Yields a row for each part and method."""
-    for part, method in ((part, method) for part in PARTS for method in METHODS):
+    for part, method in itertools.product(PARTS, METHODS):
         some = [row for row in rows if (row["part"], row["method"]) == (part, method)]
         if some:
-            verdicts = [row["verdict"] for row in some]
-            off = {v: [in_errors(r) for r in some if r["verdict"] == v] for v in ("trusted", "warned")}
+            seconds = sum(float(row["seconds"]) for row in some) / len(some)
+            machines = len({row["machine"] for row in some})
             yield {
                 "part": part,
+                "machines": machines,
                 "method": method,
-                "machines": len({row["machine"] for row in some}),
-                "runs": len(some),
-                **{verdict: verdicts.count(verdict) for verdict in ("trusted", "warned", "failed")},
-                "silently_wrong": sum(map(is_silent, some)),
-                **{f"worst_{v}": f"{max(off[v]):.2f}" if off[v] else "" for v in off},
-                "seconds": f"{sum(float(row['seconds']) for row in some) / len(some):.2f}",
+                **judged(some),
+                "seconds": f"{seconds:.2f}",
             }
+
+
+def by_machine(rows):
+    """Yields a row for each machine and method that a user calls, or would without enumeration."""
+    groups = {}
+    for row in rows:
+        if row["method"] not in BASES:
+            groups.setdefault((row["machine"], row["method"]), []).append(row)
+    for (machine, method), some in groups.items():
+        errors = [abs(float(row["value"]) - float(row["true"])) for row in some if row["verdict"] != "failed"]
+        printed = [float(row["standard_error"]) for row in some if row["verdict"] != "failed"]
+        yield {
+            "machine": machine,
+            "units": some[0]["units"],
+            "log Z": f"{float(some[0]['true']):.3f}",
+            "method": method,
+            "largest true error": f"{max(errors):.4f}" if errors else "-",
+            "printed errors": f"{min(printed):.4f} to {max(printed):.4f}" if printed else "-",
+            **judged(some),
+        }
+
+
+def write(path, rows):
+    """Writes a table."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def cost_of_others(rbm, chains):
@@ -292,11 +331,8 @@ def main():
                         if rows[-1]["verdict"] != "trusted" or is_silent(rows[-1]):
                             print({k: v for k, v in rows[-1].items() if v}, flush=True)
 
-    table = list(summary(rows))
-    with _SUMMARY.open("w") as file:
-        writer = csv.DictWriter(file, table[0])
-        writer.writeheader()
-        writer.writerows(table)
+    write(_SUMMARY, list(by_part(rows)))
+    write(_MACHINES, list(by_machine(rows)))
     print(_SUMMARY.read_text())
     printed = [row for row in rows if row["method"] not in BASES]
     alarms = sum(row["verdict"] != "trusted" for row in printed if row["part"] == "priors")
