@@ -61,7 +61,7 @@ def recorded_products(model, x):
     try:
         for kind, cls in kinds.items():
             cls.call = recording(kind)
-        model.latent_terms(x, seed=0, limit="smoothed", training=True)
+        model.bound_terms(x, model.draw("smoothed", seed=0), seed=0)
     finally:
         for kind, cls in kinds.items():
             cls.call = originals[kind]

@@ -15,13 +15,13 @@ bank. The table and a plot go to `benchmarks/generator_quality`.
 
 import argparse
 import csv
-import types
 
 import numpy as np
 import tensorflow as tf
 from matplotlib import pyplot
 
 from tfdvae import export, random
+from tfdvae.boltzmann import ContrastiveDivergence
 from tfdvae.files import user_path
 from trainers import evaluate
 
@@ -39,17 +39,16 @@ def exported_samples(generator, num_samples, num_sweeps, seed):
 
 def long_run(model, num_samples, num_sweeps, seed):
     """Energies and images of chains that start from noise."""
-    noise = random.bernoulli(tf.fill([num_samples, model.rbm.left_units], 0.5), seed=random.fold_in(seed, 0))
 
     @tf.function(autograph=False)
     def images_of(latents, seed):
-        return model.decoded(latents, seed=seed).images
+        return model.decode(latents, seed=seed)
 
     latents = model.sample_prior(
         num_samples,
         seed=random.fold_in(seed, 1),
         num_sweeps=num_sweeps,
-        chains=types.SimpleNamespace(left=noise),
+        chains=ContrastiveDivergence(model.rbm),  # they have no state, and start from noise
     )
     images = []
     for start in range(0, num_samples, _ROWS):

@@ -150,7 +150,7 @@ def measured(rbm, chains, seed):
 
 def bracketed(rbm, chains, seed):
     """The same without enumeration."""
-    with mock.patch.object(report, "_EXACT_UNITS", 0):
+    with mock.patch.object(report, "is_quick", return_value=False):
         return measured(rbm, chains, seed)
 
 
@@ -174,10 +174,7 @@ METHODS = {
 
 def is_another(method, rbm):
     """Whether a method without enumeration is another one than as it is called."""
-    return (
-        method != "measure_log_partition, bracket"
-        or min(rbm.left_units, rbm.right_units) <= report._EXACT_UNITS
-    )
+    return method != "measure_log_partition, bracket" or report.is_quick(rbm, report._PATIENT)
 
 
 def truth(rbm, chains):

@@ -12,15 +12,15 @@ import tensorflow as tf
 from tfdvae import callbacks
 from tfdvae.layers import Smoothing
 from tfdvae.models import DVAE
-from tfdvae.objectives import schedules
+from tfdvae.objectives import Elbo, schedules
 
 
-def make_model(prior="rbm", seed=0, **kwargs):
+def make_model(prior="rbm", seed=0, objective=None, **kwargs):
     keras.utils.set_random_seed(seed)
     model = DVAE(
         image_shape=(2, 2, 1), latent_units=(3, 2), network=(4,), prior=prior, num_chains=3, **kwargs
     )
-    model.compile(keras.optimizers.SGD(0.1))
+    model.compile(keras.optimizers.SGD(0.1), objective)
     if model.rbm is not None:
         model.update_log_partition()
     return model
@@ -78,7 +78,7 @@ def test_metrics_log_columns(tmp_path, model):
 def test_metrics_log_gives_the_schedules_at_the_step(tmp_path):
     model = make_model(
         prior="bernoulli",
-        kl_factor=schedules.linear(0.0, 1.0, 40),
+        objective=Elbo(kl_factor=schedules.linear(0.0, 1.0, 40)),
         smoothing=Smoothing("overlapping_exponential", beta=schedules.linear(6.0, 16.0, 100)),
     )
     log = attach(callbacks.MetricsLog(tmp_path / "metrics.csv"), model)

@@ -6,10 +6,10 @@ import tensorflow as tf
 
 from tfdvae import _validation as validation
 from tfdvae import boltzmann, callbacks, data, export, layers, random
-from tfdvae.distributions.multi_scale import MultiScaleFactorization
 from tfdvae.export import layout
 from tfdvae.models import DVAE, DVAEPlusPlus
-from tfdvae.objectives import schedules
+from tfdvae.models.multi_scale import MultiScaleFactorization
+from tfdvae.objectives import Elbo, schedules
 
 NONE = [1.7, 2.0, True, "3", np.float64(2), np.bool_(True), None, [2], np.array(2)]
 
@@ -77,7 +77,7 @@ CALLS = [
     ("latent_units", lambda n: dvae(latent_units=(3, n))),
     ("latent_units", lambda n: dvae(latent_units=n)),
     ("network", lambda n: dvae(network=(4, n))),
-    ("training_samples", lambda n: dvae(training_samples=n)),
+    ("training_samples", lambda n: Elbo(training_samples=n)),
     ("num_chains", lambda n: dvae(prior="normal", num_chains=n)),
     ("num_sweeps", lambda n: dvae(num_sweeps=n)),
     ("seed", lambda n: DVAEPlusPlus(seed=n)),

@@ -54,6 +54,11 @@ def flat_images(x: tf.Tensor):
     return tf.reshape(x, [-1, *x.shape[-3:]]), restored
 
 
+def reshape_event(values: tf.Tensor, ndims: int, shape) -> tf.Tensor:
+    """Gives the last `ndims` axes another `shape`; those before stay, whatever their number."""
+    return tf.reshape(values, tf.concat([tf.shape(values)[: values.shape.rank - ndims], shape], axis=0))
+
+
 def repeat_pixels(x: tf.Tensor) -> tf.Tensor:
     """Each pixel as four: `[..., height, width, channels]` to `[..., 2 height, 2 width, channels]`."""
     images, restored = flat_images(x)

@@ -1,62 +1,81 @@
 """Keras models that bring their own objective: what `fit`, `evaluate` and a training step have in common."""
 
-import contextlib
-import inspect
-import re
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import keras
 import tensorflow as tf
 
+from tfdvae import _faults as faults
 from tfdvae import random
-
-_NOT_FINITE = "The loss is not finite"
-_FIRST_WORDS = 40  # of a message, by which it is recognised: TensorFlow escapes the quotes further on
-_WITHOUT_LOSS = "The model brings its own objective"
-_WITHOUT_METRICS = (
-    "The model logs the terms of its own bound, and has no prediction that a metric could compare with a "
-    "target. Compute other figures in a callback"
+from tfdvae._gradients import (
+    check_groups,
+    figures_and_gradients,
+    optimizers_and_trained,
+    optimizers_and_variables,
+    scaled,
 )
-_REFUSED_BY_COMPILE = {
-    "loss": _WITHOUT_LOSS,
-    "loss_weights": _WITHOUT_LOSS,
-    "metrics": _WITHOUT_METRICS,
-    "weighted_metrics": _WITHOUT_METRICS,
-}
+from tfdvae._keras_options import (
+    checked_arguments,
+    checked_compile_options,
+    input_of_batch,
+    refuse_other_precisions,
+)
 
 
-class TrainingDiverged(ValueError):
-    """The loss of a step or its gradient is NaN or infinite; that step has changed no trainable weight."""
+class StepTerms(NamedTuple):
+    """What a step descends; of the first two the gradients alone are meant.
 
-
-def _refuse_other_precisions(model) -> None:
-    """Refuses settings of Keras in which the model would not be the one of float32 that is tested.
-
-    Raises:
-      ValueError: if the dtype policy of the model or `keras.config.floatx()` is another than float32.
+    Attributes:
+      loss: a mean over the examples of the batch, on several replicas over a replica's share of it.
+      common: what does not belong to examples, such as a surrogate for log Z; 0 without any.
+      figures: scalars by name that must be finite, and that may be logged.
     """
-    for name, value in (
-        ("dtype policy", model.dtype_policy.name),
-        ("keras.config.floatx()", keras.config.floatx()),
-    ):
-        if value != "float32":
-            raise ValueError(
-                f"{type(model).__name__} computes in float32. Received: the {name} {value!r}. Set it to "
-                '"float32"'
-            )
+
+    loss: tf.Tensor
+    common: tf.Tensor | float
+    figures: dict[str, tf.Tensor]
+
+
+class Objective(Protocol):
+    """What `compile` takes as `objective`. To be saved with a model it must be a registered Keras object.
+
+    `trains`, which may be missing, names the parameter groups that get a gradient; `None` means all of them.
+    """
+
+    def __call__(self, model, x, *, seed, negative) -> StepTerms:
+        """The terms of a step for a batch, with the samples of the model's negative phase (or `None`)."""
+
+    def scheduled_values(self, step) -> dict[str, float]:
+        """What follows a schedule of the step, by name, for logs.
+
+        Raises:
+          ValueError: if a value is out of its range at this step.
+        """
+
+
+def share_of_batch(x):
+    """The share of a replica's examples `x` in the whole batch, times the number of replicas.
+
+    Each example then counts the same, even if the replicas' shares differ.
+    """
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return 1.0
+    local = tf.cast(tf.shape(x)[0], tf.float32)
+    return context.num_replicas_in_sync * local / context.all_reduce(tf.distribute.ReduceOp.SUM, local)
 
 
 class TrainedModel(keras.Model):
-    """A model that `fit` trains on an objective of its own.
+    """A model that `fit` trains on an objective.
 
-    A subclass has `seed`, the base seed of training, `step`, an integer weight that counts the updates, and
-    `data_message`, what a batch with wrong values is told. It implements
+    A subclass has `seed`, the base seed of training, `data_message`, what a batch with wrong values is told,
+    and `default_objective`. At the end of its constructor it calls `_add_step`, which makes `step`, an
+    integer weight that counts the updates. It implements
 
     - `example_shape`, the shape of an input without the batch;
     - `_checked_input(x)`: a batch as a float tensor, after checks of type and shape;
     - `_is_valid(x)`: whether its values are, a boolean scalar;
-    - `_step_objective(x)`: draws what has no gradient, such as the samples of a negative phase, and returns
-      a function without arguments that gives a scalar, of which the gradient alone is meant, and figures, a
-      dictionary of scalars that must be finite;
     - `_logged(figures, count)`: takes a step's figures into the running means and returns what is logged.
 
     `docs/keras.md` says which options of Keras work, and which are refused.
@@ -64,9 +83,21 @@ class TrainedModel(keras.Model):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        _refuse_other_precisions(self)
+        refuse_other_precisions(self)
         self._uses_xla = False
+        self.objective = None
         self.group_optimizers = {}
+
+    def _add_step(self):
+        self.step = self.add_weight(
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            autocast=False,
+            name="step",
+            aggregation="only_first_replica",
+        )
 
     # --- compiling ---
 
@@ -77,16 +108,18 @@ class TrainedModel(keras.Model):
     def compile(
         self,
         optimizer,
+        objective=None,
         group_optimizers=None,
         jit_compile=False,
         run_eagerly=False,
         steps_per_execution=1,
         **kwargs,
     ):
-        """As `keras.Model.compile`, without a loss.
+        """As `keras.Model.compile`, with an objective in place of a loss.
 
         Args:
           optimizer: for all parameter groups that `group_optimizers` does not name.
+          objective: what a step descends, an `Objective`; by default the model's `default_objective`.
           group_optimizers: optional mapping from a group's name (see `parameter_groups`) to an optimizer.
           jit_compile: whether XLA compiles the forward and the backward pass; `"auto"` does on a GPU. Off by
             default: on CPUs, loops of small matrix products are slower under XLA. The checks of values stay
@@ -99,26 +132,17 @@ class TrainedModel(keras.Model):
         Raises:
           ValueError: if a group is unknown, or an option is not supported.
         """
-        _refuse_other_precisions(self)
-        for name, why in _REFUSED_BY_COMPILE.items():
-            value = kwargs.pop(name, None)
-            if value is not None:
-                raise ValueError(f"{why}. Received: {name}={value!r}")
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if replicas > 1 and steps_per_execution > 1:
+        refuse_other_precisions(self)
+        uses_xla = checked_compile_options(steps_per_execution, jit_compile, kwargs)
+        objective = self.default_objective if objective is None else objective
+        if not callable(objective) or not hasattr(objective, "scheduled_values"):
             raise ValueError(
-                f"On several replicas (here {replicas}) `steps_per_execution` must be 1: with more, `fit` of "
-                f"Keras 3.15 fails. Received: steps_per_execution={steps_per_execution}"
-            )
-        if jit_compile == "auto":
-            jit_compile = replicas == 1 and bool(tf.config.list_logical_devices("GPU"))
-        if jit_compile and replicas > 1:
-            raise ValueError(
-                f"On several replicas (here {replicas}) XLA is not supported. Received: {jit_compile=}"
+                "`objective` must be one of `tfdvae.objectives`, or an object with the methods of "
+                f"`tfdvae.objectives.Objective`. Received: objective={objective!r}"
             )
         optimizer = keras.optimizers.get(optimizer)
         group_optimizers = {k: keras.optimizers.get(v) for k, v in (group_optimizers or {}).items()}
-        self._check_group_optimizers(optimizer, group_optimizers)
+        check_groups(self, objective, optimizer, group_optimizers)
         super().compile(
             optimizer=optimizer,
             jit_compile=False,
@@ -126,28 +150,18 @@ class TrainedModel(keras.Model):
             steps_per_execution=steps_per_execution,
             **kwargs,
         )
-        self._uses_xla = bool(jit_compile) and not run_eagerly
+        self._uses_xla = uses_xla and not run_eagerly
+        self.objective = objective
         self.group_optimizers = group_optimizers
-        for some_optimizer, variables in self._optimizers_and_variables():
+        for some_optimizer, variables in optimizers_and_variables(self):
             some_optimizer.build(variables)
 
-    def _check_group_optimizers(self, optimizer, group_optimizers):
-        groups = sorted(name for name, variables in self.parameter_groups().items() if variables)
-        unknown = sorted(set(group_optimizers) - set(groups))
-        if unknown:
-            raise ValueError(f"`group_optimizers` names the groups {unknown}, but the model has {groups}")
-        if group_optimizers and _unscaled(optimizer).use_ema:
-            raise ValueError(
-                "`use_ema` of the shared optimizer pairs its averages with all weights of the model. Beside "
-                f"`group_optimizers` ({sorted(group_optimizers)}) give it an optimizer without, and name "
-                "the groups that are to be averaged. Received: use_ema=True"
-            )
-
     def get_compile_config(self):
-        """Returns the compile configuration with the optimizers of groups."""
+        """Returns the compile configuration with the objective and the optimizers of groups."""
         config = super().get_compile_config()
         if config:  # of a model that was compiled
             config["jit_compile"] = self._uses_xla
+            config["objective"] = keras.saving.serialize_keras_object(self.objective)
             if self.group_optimizers:
                 config["group_optimizers"] = {
                     k: keras.optimizers.serialize(v) for k, v in self.group_optimizers.items()
@@ -158,14 +172,6 @@ class TrainedModel(keras.Model):
         """Restores the compile configuration."""
         config = keras.saving.deserialize_keras_object(config)
         self.compile(**{k: v for k, v in config.items() if v is not None})
-
-    def _optimizers_and_variables(self) -> list[tuple]:
-        groups = self.parameter_groups()
-        named = [(optimizer, groups[name]) for name, optimizer in self.group_optimizers.items()]
-        taken = {id(v) for _, variables in named for v in variables}
-        # In the order of Keras, which pairs averages of the weights with them by their place.
-        shared = [v for v in self.trainable_variables if id(v) not in taken]
-        return [*named, (self.optimizer, shared)] if shared else named
 
     # --- a step ---
 
@@ -178,25 +184,50 @@ class TrainedModel(keras.Model):
             return self._update(x)
 
     def _update(self, x):
-        optimizers = self._optimizers_and_variables()
+        optimizers = optimizers_and_trained(self)
         variables = [v for _, variables in optimizers for v in variables]
 
-        def figures_and_gradients(x):
+        def gradient(x):
             pairwise = tf.distribute.get_replica_context().num_replicas_in_sync == 1
-            figures, gradients = _figures_and_gradients(self._step_objective(x), variables, pairwise)
+            figures, gradients = figures_and_gradients(self._step(x), variables, pairwise)
             return figures, gradients, tf.linalg.global_norm(gradients)
 
-        figures, gradients, norm = self._through_xla(figures_and_gradients)(x)
+        figures, gradients, norm = self._through_xla(gradient)(x)
         # A finite loss may have a gradient that is not, and a finite gradient a rate that is not.
         rates = {f"learning_rate of {o.name}": tf.cast(o.learning_rate, tf.float32) for o, _ in optimizers}
-        finite = self._assert_finite({**figures, "gradient_norm": norm, **rates})
+        finite = faults.assert_finite(self, {**figures, "gradient_norm": norm, **rates})
         gradients = iter(gradients)
         with tf.control_dependencies([finite]):
             for optimizer, variables in optimizers:
                 own = [next(gradients) for _ in variables]
-                optimizer.apply_gradients(zip(_scaled(own, optimizer), variables, strict=True))
+                optimizer.apply_gradients(zip(scaled(own, optimizer), variables, strict=True))
         self.step.assign_add(1)
         return self._logged(figures, tf.shape(x)[0])
+
+    def _step(self, x) -> Callable:
+        """Draws what has no gradient; returns a function that gives a scalar, whose gradients are summed over
+        replicas, and figures.
+        """
+        num_replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        seed, seed_negative = self._seeds_of_step()
+        negative = self._negative_samples(x, seed=seed_negative)
+        share = share_of_batch(x)
+
+        def objective():
+            terms = self.objective(self, x, seed=seed, negative=negative)
+            decay = tf.convert_to_tensor(sum(self.losses, start=0.0))
+            scalar = share * terms.loss + decay + terms.common
+            return scalar / num_replicas, {**terms.figures, "weight_decay": decay}
+
+        return objective
+
+    def _seeds_of_step(self) -> list[random.Seed]:
+        """The seeds of the objective and of the negative phase."""
+        return random.split(self._replica_seed(self.step, "train_step"))
+
+    def _negative_samples(self, x, *, seed):
+        """The samples of a negative phase; a model without one has none."""
+        del x, seed
 
     def _through_xla(self, function):
         """`function` of tensors, compiled by XLA if `compile` says so; it must not check any value."""
@@ -210,32 +241,8 @@ class TrainedModel(keras.Model):
 
     def _checked_batch(self, data):
         """The input of a batch, which fails in the graph where a value is not valid."""
-        x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if sample_weight is not None:
-            raise ValueError(_WEIGHTS_MESSAGE)
-        if isinstance(x, dict):
-            x = _only_input(x)
-        x = self._checked_input(x)
-        with tf.control_dependencies([tf.debugging.Assert(self._is_valid(x), [self.data_message], 1)]):
-            return tf.identity(x)
-
-    def _assert_finite(self, figures):
-        """Fails, naming step and figures, where one of them is not finite; in a graph, an operation."""
-        finite = tf.reduce_all(tf.math.is_finite(tf.stack(list(figures.values()))))
-        if not tf.executing_eagerly():
-            words = [word for name, value in figures.items() for word in (name, value)]
-            return tf.debugging.Assert(finite, [_NOT_FINITE, self.step, *words], 1)
-        if not finite:
-            raise self._diverged(int(self.step.numpy()), {n: float(v) for n, v in figures.items()})
-        return tf.no_op()
-
-    def _diverged(self, step, figures):
-        self.scheduled_values()  # says so if what follows a schedule has left its range
-        named = ", ".join(f"{name} {value}" for name, value in figures.items())
-        return TrainingDiverged(
-            f"The training has diverged: the terms of step {step} are {named}. Go back to an earlier "
-            "checkpoint and lower the learning rate, or clip the gradients"
-        )
+        x = self._checked_input(input_of_batch(data))
+        return faults.checked_values(x, self._is_valid(x))
 
     def scheduled_values(self) -> dict[str, float]:
         """What follows a schedule of the step, at the present step, by name, for logs.
@@ -243,7 +250,7 @@ class TrainedModel(keras.Model):
         Raises:
           ValueError: if a value is out of its range at this step.
         """
-        return {}
+        return {} if self.objective is None else self.objective.scheduled_values(self.step)
 
     def _replica_seed(self, counter, salt):
         return random.replica_seed(self.seed, counter, salt=salt)
@@ -258,99 +265,43 @@ class TrainedModel(keras.Model):
             does not divide.
           TrainingDiverged: if a loss or gradient is not finite.
         """
-        arguments = self._checked_arguments(keras.Model.fit, *args, **kwargs)
+        arguments = checked_arguments(self, keras.Model.fit, *args, **kwargs)
         if isinstance(arguments.get("x"), tf.data.Dataset):
             arguments.setdefault("shuffle", False)  # a dataset brings its own order
-        with self._data_errors():
+        with faults.raised(self):
             history = super().fit(**arguments)
-        for optimizer, variables in self._optimizers_and_variables():
+        for optimizer, variables in optimizers_and_variables(self):
             if optimizer is not self.optimizer:  # Keras does this for its own
                 optimizer.finalize_variable_values(variables)
         return history
 
     def evaluate(self, *args, **kwargs):
-        """As `keras.Model.evaluate`.
-
-        Raises:
-          ValueError: as `fit` does.
-        """
-        with self._data_errors():
-            return super().evaluate(**self._checked_arguments(keras.Model.evaluate, *args, **kwargs))
+        """As `keras.Model.evaluate`; fails as `fit` does."""
+        with faults.raised(self):
+            return super().evaluate(**checked_arguments(self, keras.Model.evaluate, *args, **kwargs))
 
     def predict(self, *args, **kwargs):
-        """As `keras.Model.predict`.
-
-        Raises:
-          ValueError: as `fit` does.
-        """
-        with self._data_errors():
-            return super().predict(**self._checked_arguments(keras.Model.predict, *args, **kwargs))
+        """As `keras.Model.predict`; fails as `fit` does."""
+        with faults.raised(self):
+            return super().predict(**checked_arguments(self, keras.Model.predict, *args, **kwargs))
 
     def train_on_batch(self, *args, **kwargs):
-        """As `keras.Model.train_on_batch`.
-
-        Raises:
-          ValueError: as `fit` does.
-          TrainingDiverged: as `fit` does.
-        """
-        with self._data_errors():
-            arguments = self._checked_arguments(keras.Model.train_on_batch, *args, **kwargs)
+        """As `keras.Model.train_on_batch`; fails as `fit` does."""
+        with faults.raised(self):
+            arguments = checked_arguments(self, keras.Model.train_on_batch, *args, **kwargs)
             return super().train_on_batch(**arguments)
 
     def test_on_batch(self, *args, **kwargs):
-        """As `keras.Model.test_on_batch`.
-
-        Raises:
-          ValueError: as `fit` does.
-        """
-        with self._data_errors():
+        """As `keras.Model.test_on_batch`; fails as `fit` does."""
+        with faults.raised(self):
             return super().test_on_batch(
-                **self._checked_arguments(keras.Model.test_on_batch, *args, **kwargs)
+                **checked_arguments(self, keras.Model.test_on_batch, *args, **kwargs)
             )
 
     def predict_on_batch(self, x):
-        """As `keras.Model.predict_on_batch`.
-
-        Raises:
-          ValueError: as `fit` does.
-        """
-        with self._data_errors():
+        """As `keras.Model.predict_on_batch`; fails as `fit` does."""
+        with faults.raised(self):
             return super().predict_on_batch(x)
-
-    def _checked_arguments(self, method, *args, **kwargs) -> dict:
-        """Arguments of a method of Keras by their names, without what would be ignored in silence."""
-        arguments = inspect.signature(method).bind(self, *args, **kwargs).arguments
-        del arguments["self"]
-        arguments |= arguments.pop("kwargs", {})
-        if any(arguments.get(name) is not None for name in ("sample_weight", "class_weight")):
-            raise ValueError(_WEIGHTS_MESSAGE)
-        for name in ("steps_per_epoch", "validation_steps", "steps"):
-            if (arguments.get(name) or 0) % self.steps_per_execution:
-                raise ValueError(
-                    f"`{name}` must be a multiple of `steps_per_execution`, beyond which Keras would run on. "
-                    f"Received: {name}={arguments[name]}, steps_per_execution={self.steps_per_execution}"
-                )
-        if keras.distribution.distribution() is not None:
-            raise ValueError(
-                "On the TensorFlow backend `keras.distribution` has no effect. Use "
-                "`tf.distribute.MirroredStrategy`, and make the model in its scope. Received: "
-                f"{type(keras.distribution.distribution()).__name__}"
-            )
-        return arguments
-
-    @contextlib.contextmanager
-    def _data_errors(self):
-        """Turns a failed check into a `ValueError` without the graph's traceback."""
-        try:
-            yield
-        except tf.errors.InvalidArgumentError as error:
-            if _NOT_FINITE in str(error):
-                values = re.search(rf"\[{_NOT_FINITE}\]((?: \[[^\]]*\])*)", str(error))[1]
-                step, *words = re.findall(r"\[([^\]]*)\]", values)
-                raise self._diverged(step, dict(zip(words[::2], words[1::2], strict=True))) from error
-            if self.data_message[:_FIRST_WORDS] not in str(error):
-                raise
-            raise ValueError(self.data_message) from error
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # Keras 3.15 reads a batch to build what is unbuilt (here nothing), and fails if the replicas' shares
@@ -379,57 +330,6 @@ class TrainedModel(keras.Model):
             for name, variables in holders:
                 children |= {f"{name}_{i}": v.value for i, v in enumerate(variables)}
         return children
-
-
-_WEIGHTS_MESSAGE = "All examples count the same: `sample_weight` and `class_weight` are not supported"
-
-
-def _only_input(batch: dict):
-    """The images of a batch as TFDS yields it.
-
-    Raises:
-      ValueError: if it has none under that name.
-    """
-    if "image" not in batch:
-        raise ValueError(
-            'Batches that are dictionaries must have the key "image". Map the data set to its images, or '
-            f"see `tfdvae.data.from_arrays`. Received: the keys {sorted(batch)}"
-        )
-    return batch["image"]
-
-
-def _scaled(gradients, optimizer):
-    """The gradients of the loss as Keras scales it, which `apply_gradients` divides by that again."""
-    scale = optimizer.scale_loss(1.0)
-    if isinstance(scale, float) and scale == 1.0:  # no pass over the gradients for nothing
-        return gradients
-    return [scale * gradient for gradient in gradients]
-
-
-def _unscaled(optimizer):
-    """The optimizer inside of a `LossScaleOptimizer`, or itself."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
-
-
-def _figures_and_gradients(objective, variables, pairwise):
-    """Calls `objective() -> (scalar, figures)`; returns the figures and the gradients of the scalar.
-
-    A tape adds up three and more terms of a gradient in one operation, which begins with whichever term's
-    buffer is free, so that the last bit depends on timing. `pairwise` additions do not; they need a graph
-    of their own, in which replicas could not synchronize.
-    """
-    if tf.executing_eagerly() or not pairwise:
-        with tf.GradientTape() as tape:
-            scalar, figures = objective()
-        return figures, tape.gradient(scalar, variables)
-
-    @tf.function(autograph=False)
-    def graph():
-        scalar, figures = objective()
-        method = tf.AggregationMethod.EXPERIMENTAL_TREE
-        return figures, tf.gradients(scalar, [v.value for v in variables], aggregation_method=method)
-
-    return graph()
 
 
 def running_means(*names) -> dict[str, keras.metrics.Mean]:

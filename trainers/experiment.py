@@ -17,8 +17,8 @@ from tfdvae import data
 from tfdvae.files import user_path, write_json
 from tfdvae.layers import Smoothing
 from tfdvae.models import DVAE, DiscreteVAE, DVAEPlusPlus
-from tfdvae.models.posteriors import LIMITS
-from tfdvae.objectives import schedules
+from tfdvae.models.bounds import ELBO_ARGUMENTS, LIMITS
+from tfdvae.objectives import Elbo, schedules
 
 MODELS = {"DVAE": DVAE, "DVAEPlusPlus": DVAEPlusPlus}
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax}
@@ -92,19 +92,24 @@ def smoothing(config) -> Smoothing:
 def model(config, data_dir=None) -> DiscreteVAE:
     """The model, uncompiled; a `DVAE` centred on the training data (on nothing if `data_dir` is `False`)."""
     c, kind = config.data, MODELS[config.model_name]
-    arguments = config.model.to_dict()
+    arguments = {k: v for k, v in config.model.to_dict().items() if k not in ELBO_ARGUMENTS}
     if "base_scale" in arguments:
         arguments["base_scale"] = arguments["base_scale"] or None
     if kind is DVAE and data_dir is not False:
         arguments["data_mean"] = data.training_mean(c.name, data_dir, c.binarization)
-    warmup = int(config.kl_warmup * config.num_steps)
     return kind(
         image_shape=data.info(c.name).image_shape,
         smoothing=smoothing(config),
-        kl_factor=schedules.linear(0.0, 1.0, warmup) if warmup else 1.0,
         seed=config.seed,
         **arguments,
     )
+
+
+def objective(config) -> Elbo:
+    """The bound, its KL factor rising to 1 in the beginning."""
+    warmup = int(config.kl_warmup * config.num_steps)
+    arguments = {k: v for k, v in config.model.to_dict().items() if k in ELBO_ARGUMENTS}
+    return Elbo(schedules.linear(0.0, 1.0, warmup) if warmup else 1.0, **arguments)
 
 
 def optimizer(config, factor=1.0) -> keras.optimizers.Optimizer:
@@ -121,7 +126,7 @@ def compile_model(model, config, **kwargs) -> None:
     """Compiles the model; the prior gets an optimizer of its own where its learning rate is another one."""
     factor = config.optimizer.prior_factor
     prior = {} if factor == 1.0 else {"prior": optimizer(config, factor)}
-    model.compile(optimizer(config), group_optimizers=prior, **kwargs)
+    model.compile(optimizer(config), objective(config), group_optimizers=prior, **kwargs)
 
 
 def load(config, split, data_dir=None, **kwargs) -> tf.data.Dataset:

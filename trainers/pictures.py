@@ -4,7 +4,6 @@ import matplotlib.image
 import numpy as np
 
 from tfdvae.files import write_atomically
-from tfdvae.models import DVAEPlusPlus
 
 _SCALE = 2  # picture pixels an image pixel
 
@@ -23,7 +22,7 @@ def save_all(directory, model, images, seed) -> None:
     grids = {"samples": model.sample(64, seed=seed, mean=True), "reconstructions": pairs}
     for name, grid in grids.items():
         save_grid(directory / f"{name}.png", grid, columns=8, vmax=model.max_pixel)
-    if isinstance(model, DVAEPlusPlus) and model.prior is not None:
+    if model.has_global_latents:
         # As figure 4 of Vahdat et al. (2018): two runs of five in a row.
         rows = model.sample_by_global(16, 5, seed=seed, mean=True)
         save_grid(directory / "samples_by_global.png", rows, columns=10, vmax=model.max_pixel)

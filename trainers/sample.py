@@ -10,7 +10,6 @@ import numpy as np
 from absl import flags
 
 from tfdvae import export
-from tfdvae.models import DVAEPlusPlus
 from trainers import evaluate, pictures, program
 
 
@@ -45,11 +44,14 @@ def main(values: flags.FlagValues) -> None:
     n, columns = values.num_samples, math.isqrt(values.num_samples - 1) + 1
     if values.per_global == 1:
         images = model.sample(n, **draw)
-    elif isinstance(model, DVAEPlusPlus):
+    elif model.has_global_latents:
         images = model.sample_by_global(-(-n // values.per_global), values.per_global, **draw)[:n]
         columns = values.per_global * max(1, columns // values.per_global)
     else:
-        raise ValueError(f"`--per_global` is for DVAE++. Received: a {type(model).__name__}")
+        raise ValueError(
+            "`--per_global` is for models with global latents beside others, such as DVAE++. Received: a "
+            f"{type(model).__name__}"
+        )
     pictures.save_grid(values.out, images, columns, vmax=model.max_pixel)
 
 
@@ -59,7 +61,10 @@ def _draw_from_generator(values):
     generator = export.load_generator(values.generator)
     n = values.num_samples
     inputs = {"seed": export.row_seeds(values.seed, n), "num_sweeps": np.full(n, 100)}
-    images = generator.predict("sample", **inputs)["probabilities" if values.mean else "images"]
+    outputs = generator.predict("sample", **inputs)
+    # Generators of version 0.1.0 call the means of the pixels "probabilities".
+    means = "means" if "means" in outputs else "probabilities"
+    images = outputs[means if values.mean else "images"]
     vmax = generator.card.get("max_pixel", 1.0)
     pictures.save_grid(values.out, images, math.isqrt(n - 1) + 1, vmax=vmax)
     print(f"{n} images from {generator.directory}: {values.out}")

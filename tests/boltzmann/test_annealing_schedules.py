@@ -6,7 +6,7 @@ import pytest
 
 from tests.boltzmann.log_partition_cases import Ferromagnet
 from tfdvae.boltzmann import log_partition
-from tfdvae.boltzmann.log_partition import path, schedules
+from tfdvae.boltzmann.log_partition import path, temperatures
 
 ais = log_partition.annealed_importance_sampling
 
@@ -129,9 +129,9 @@ def test_adaptive_steps_pay_where_the_path_is_uneven(make_machine):
 def test_the_pilot_is_not_traced_again(make_machine):
     machine = make_machine(9, 5)
     betas_of("adaptive", machine, 3)
-    traces = schedules._log_cess_fractions.experimental_get_tracing_count()
+    traces = temperatures._log_cess_fractions.experimental_get_tracing_count()
     betas_of("adaptive", machine, 300, seed=1, base="zero")
-    assert schedules._log_cess_fractions.experimental_get_tracing_count() == traces
+    assert temperatures._log_cess_fractions.experimental_get_tracing_count() == traces
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,3 @@
-import dataclasses
 import math
 
 import numpy as np
@@ -112,25 +111,6 @@ def test_round_trips():
         diagnostics.round_trips(np.zeros((9, 2)), 3)
 
 
-def test_weight_statistics_by_hand():
-    machine = RestrictedBoltzmannMachine.from_arrays(
-        [3.0, 4.0], [0.0, -12.0, 5.0], [[1.0, 2.0, 0.0], [0.0, -4.0, 2.0]]
-    )
-    got = diagnostics.weight_statistics(machine)
-    assert got.coupling_norm == 5
-    # The eigenvalues of W W' = [[5, -8], [-8, 20]] are (25 +- sqrt(225 + 256)) / 2.
-    np.testing.assert_allclose(got.spectral_norm, math.sqrt((25 + math.sqrt(481)) / 2))
-    assert (got.strongest_coupling, got.strongest_pair) == (-4.0, (1, 1))
-    assert (got.left_bias_norm, got.right_bias_norm, got.largest_bias) == (5, 13, 12)
-    assert got.saturated_left is got.saturated_right is None
-    state = GibbsState(tf.constant([[1.0, 1.0], [0.0, 0.0]]), tf.constant([[1.0, 0.0, 1.0], [1.0, 1.0, 0.0]]))
-    got = diagnostics.weight_statistics(machine, state)
-    # Left logits (4, 6), (6, 0): none is beyond 6. Right logits (1, -14, 7), (0, -12, 5): three are.
-    assert got.saturated_left == 0
-    assert got.saturated_right == 0.5
-    assert all(type(v) in (float, tuple) for v in dataclasses.asdict(got).values())
-
-
 @pytest.fixture
 def healthy(make_machine):
     machine = make_machine(12, 10, 0.3)
@@ -223,10 +203,6 @@ def test_rejects_chains_and_machines(healthy):
             ValueError, match=r"must be left \[chains, 12\], right \[chains, 10\]. Received: "
         ):
             diagnostics.chain_health(machine, bad, seed=0)
-        with pytest.raises(
-            ValueError, match=r"must be left \[chains, 12\], right \[chains, 10\]. Received: "
-        ):
-            diagnostics.weight_statistics(machine, bad)
     for bad in (0, 1.5):
         with pytest.raises(ValueError, match=f"`num_sweeps` must be a positive integer. Received: .*={bad}"):
             diagnostics.chain_health(machine, state, num_sweeps=bad, seed=0)
@@ -235,5 +211,3 @@ def test_rejects_chains_and_machines(healthy):
     machine.left_bias.assign(np.full(12, np.nan))
     with pytest.raises(ValueError, match=r"`left_bias` must be finite. Received 12 NaN"):
         diagnostics.chain_health(machine, state, seed=0)
-    with pytest.raises(ValueError, match=r"`left_bias` must be finite. Received 12 NaN"):
-        diagnostics.weight_statistics(machine)

@@ -14,6 +14,7 @@ from tfdvae.boltzmann import (
     gibbs_sweeps,
     log_partition,
 )
+from tfdvae.boltzmann.chains import random_members
 from tfdvae.boltzmann.pseudo_likelihood import stochastic_pseudo_log_likelihood
 
 LEFT, RIGHT = 5, 3
@@ -69,7 +70,12 @@ class AllStates(keras.layers.Layer):
     def get_config(self):
         return {"name": self.name}
 
-    def negative_samples(self, *, seed):
+    starts_from_data = False
+
+    def start(self, num_samples, *, seed):
+        return random_members(STATES, num_samples, seed=seed)
+
+    def negative_samples(self, *, seed, left=None):
         right = tf.zeros([len(STATES), self._machine().right_units])
         return NegativeSamples(tf.constant(STATES), right, 7.0 - self._machine().free_energy(STATES))
 
@@ -77,7 +83,7 @@ class AllStates(keras.layers.Layer):
 class Hot(PersistentChains):
     """Wrong: chains at another temperature."""
 
-    def negative_samples(self, *, seed):
+    def negative_samples(self, *, seed, left=None):
         state = GibbsState(tf.convert_to_tensor(self.left), tf.convert_to_tensor(self.right))
         state = gibbs_sweeps(self._parameters, state, self.num_sweeps, seed=seed, inverse_temperature=0.7)
         return NegativeSamples(*state)
@@ -414,8 +420,8 @@ def test_steps_in_one_execution_are_the_same_steps():
 
 def test_a_negative_phase_that_cannot_be_saved_says_so(make_machine):
     class Plain:
-        def negative_samples(self, *, seed):
-            raise AssertionError
+        starts_from_data = False
+        start = negative_samples = None
 
     trainer = RBMTrainer(make_machine(LEFT, RIGHT), Plain())
     with pytest.raises(ValueError, match=r"the negative phase must be a Keras layer .* Received: a Plain"):
@@ -511,7 +517,7 @@ def test_other_data_is_refused_and_changes_nothing(x, message):
 def test_rejects_arguments(make_machine):
     machine = make_machine(LEFT, RIGHT)
     for bad in ("persistent", None, 3):
-        with pytest.raises(ValueError, match=r"must be one of \('pcd', 'cd', 'tempered'\) or have a method"):
+        with pytest.raises(ValueError, match=r"must be one of \('pcd', 'cd', 'tempered', 'annealed'\), or"):
             RBMTrainer(machine, bad)
     with pytest.raises(ValueError, match="samples another machine"):
         RBMTrainer(machine, PersistentChains(make_machine(LEFT, RIGHT)))

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfdvae.layers import Smoothing
 from tfdvae.models import DVAE, DVAEPlusPlus
-from tfdvae.objectives import schedules
+from tfdvae.objectives import Elbo, schedules
 
 IMAGES, BATCH = 6, 4  # an epoch has two steps, the second with fewer images
 
@@ -33,6 +33,7 @@ class Case:
       kind: its class.
       arguments: of the class; smoothings as a name and the keyword of their parameter, which moves with the
         step.
+      objective: arguments of `Elbo`.
       groups: of the latents, each the shape without batch and whether it is binary.
       num_kl: terms of the KL, a Boltzmann machine being one.
       refused: pairs of arguments that are not accepted and the beginning of what is said.
@@ -42,6 +43,7 @@ class Case:
     kind: type
     arguments: dict
     groups: tuple = ()
+    objective: dict = dataclasses.field(default_factory=dict)
     num_kl: int = 0
     refused: tuple = ()
     group_optimizers: dict[str, Callable] = dataclasses.field(default_factory=dict)
@@ -61,7 +63,6 @@ class Case:
 
     def construct(self, **changes):
         arguments = {
-            "kl_factor": schedules.linear(0.1, 1.0, 6),
             "num_chains": 6,
             "num_sweeps": 2,
             "seed": 3,
@@ -78,6 +79,7 @@ class Case:
         model = self.construct(**changes)
         model.compile(
             optimizer(),
+            objective=Elbo(**{"kl_factor": schedules.linear(0.1, 1.0, 6), **self.objective}),
             group_optimizers={name: make() for name, make in self.group_optimizers.items()},
             steps_per_execution=steps_per_execution,
             run_eagerly=run_eagerly,
@@ -179,6 +181,7 @@ MODELS = {
         (*units(2, 2), LOCAL),
         num_kl=2,
         arguments=dict(p_h="2", weight_decay=1e-3),
+        objective=dict(kl_balancing=True),
         refused=(
             UNKNOWN_GLOBAL_PRIOR,
             ({"local_prior": "rbm"}, "`local_prior` must be one of .* Received: local_prior='rbm'"),
@@ -202,6 +205,7 @@ MODELS = {
             base_scale=1,
             decoder_input="2",
         ),
+        objective=dict(kl_balancing=True),
         refused=(
             ({"base_scale": 3}, r"`base_scale` must be one of \[1, 2\].* Received: base_scale=3"),
             ({"base_scale": 0}, r"`base_scale` must be one of \[1, 2\].* Received: base_scale=0"),
@@ -219,6 +223,7 @@ MODELS = {
             down2="2down",
             upsample="2up",
         ),
+        objective=dict(kl_balancing=True),
         refused=(
             ({"likelihood": "gauss"}, "`likelihood` must be one of .* Received: likelihood='gauss'"),
             (
@@ -235,9 +240,9 @@ MODELS = {
             local_channels=2,
             p_h="2",
             smoothing=("overlapping_logistic", "scale"),
-            training_samples=2,
             weight_decay=1e-3,
         ),
+        objective=dict(kl_balancing=True, training_samples=2),
         refused=(
             (
                 {"smoothing": ("spike_and_exponential", "beta")},
@@ -268,8 +273,10 @@ VARIANTS = {
         units(2, 2, binary=False),
         arguments=dict(network=(4,), prior="normal", batch_normalization=False),
     ),
-    "DVAE++, directed": dvaepp(
-        (*units(2, 2), LOCAL), arguments=dict(global_prior="bernoulli", kl_balancing=False)
+    "DVAE++, directed": dvaepp((*units(2, 2), LOCAL), arguments=dict(global_prior="bernoulli")),
+    "DVAE++, no global": dvaepp(
+        (LOCAL,),
+        arguments=dict(global_prior="none", convolution_dtype="bfloat16"),
+        objective=dict(kl_balancing=True),
     ),
-    "DVAE++, no global": dvaepp((LOCAL,), arguments=dict(global_prior="none", convolution_dtype="bfloat16")),
 }

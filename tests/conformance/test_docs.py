@@ -9,7 +9,9 @@ import re
 import types
 
 import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from docs import architecture, docstrings, picture, public
 
@@ -208,18 +210,55 @@ def test_docstrings_become_restructured_text(docstring, expected):
 # --- the guides ---
 
 
+def run_script(page, index, shorter=None):
+    """Runs a script of a page, with fewer steps; returns its names."""
+    text = (architecture.FOLDER.parent / page).read_text(encoding="utf-8")
+    script = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[index]
+    shortened = script.replace(*shorter) if shorter else script
+    assert (shortened != script) == bool(shorter)
+    names = {"__name__": "script"}
+    exec(compile(shortened, page, "exec"), names)
+    return names
+
+
+SHORTER = ("steps_per_epoch=100, epochs=5", "steps_per_epoch=10, epochs=1, verbose=0")
+
+
 @pytest.mark.slow
 def test_the_script_on_own_data_runs(capsys):
-    text = (architecture.FOLDER.parent / "own_data.md").read_text(encoding="utf-8")
-    (script,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    shortened = script.replace("steps_per_epoch=100, epochs=5", "steps_per_epoch=10, epochs=1, verbose=0")
-    assert shortened != script
-    names = {}
-    exec(compile(shortened, "own_data.md", "exec"), names)
+    names = run_script("own_data.md", 0, SHORTER)
     assert names["report"].num_examples == 297
     printed = re.search(r"log p\(x\) >= (-\d+\.\d\d) \+- \d\.\d\d on 297 images", capsys.readouterr().out)
     # Better than fair coins for all pixels: 8 * 8 * log 2 = 44.4 nats.
     assert -40 < float(printed[1]) < -20
+
+
+@pytest.mark.slow
+def test_the_script_on_own_networks_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run_script("own_networks.md", 0, SHORTER)
+    printed = re.search(r"log p\(x\) >= (-\d+\.\d\d)", capsys.readouterr().out)
+    assert -400 < float(printed[1]) < -100  # fair coins have -543
+    again = keras.saving.load_model("own.keras")
+    got, want = (m.log_likelihood(names["test"][:4], 5, seed=1) for m in (again, names["model"]))
+    np.testing.assert_array_equal(got, want)
+
+
+def test_the_scripts_on_own_likelihoods_and_objectives_run():
+    model = run_script("own_networks.md", 1)["model"]
+    objective = run_script("own_networks.md", 2)["StraightThrough"]()
+    counts = np.random.default_rng(0).binomial(16, 0.3, (20, 8, 8, 1)).astype(np.float32)
+    model.compile("adam", objective, run_eagerly=True)
+    assert np.isfinite(model.fit(counts, batch_size=10, verbose=0).history["elbo"]).all()
+    every = tf.reshape(tf.range(17.0), [17, 1, 1, 1])
+    log_p = model.pixels.log_prob(every, tf.fill([17, 1, 1, 1], 0.7))
+    np.testing.assert_allclose(np.exp(log_p).sum(), 1.0, rtol=1e-5)
+    images = model.sample(50, seed=0)
+    assert model.pixels.are_valid(images)
+    with pytest.raises(ValueError, match="The pixels must be counts from 0 to 16"):
+        model.elbo_terms(counts + 0.5, seed=0)
+    model = type(model).from_config(model.get_config())
+    assert model.pixels.n == 16
 
 
 # --- the pages of the models ---

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tests.conformance.models import BATCH, IMAGES, MODELS
 from tests.graphs import EAGER_OR_SLOW, slow_but
 from tfdvae.boltzmann import RBMTrainer, RestrictedBoltzmannMachine, log_partition
-from tfdvae.training import TrainingDiverged
+from tfdvae.models import TrainingDiverged
 
 VECTORS = np.random.default_rng(0).integers(0, 2, (IMAGES, 4)).astype(np.float32)
 WEIGHTS = "All examples count the same"

@@ -1,7 +1,5 @@
 """Seeds of users: two that differ in one word share no random numbers, and each row may have its own."""
 
-import types
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +9,7 @@ from tests.graphs import slow_but
 from tfdvae import random
 from tfdvae.boltzmann import GibbsState, RestrictedBoltzmannMachine, gibbs_sweeps, log_partition
 from tfdvae.evaluation import evaluate_likelihood
+from tfdvae.export.signatures import ChainBank
 from tfdvae.layers import Smoothing
 
 PAIRS = [(7, i) for i in range(3)]
@@ -118,7 +117,7 @@ ROWS = np.array([[1, 2], [1, 3], [-4, 2**31 - 1]], np.int32)
 
 def methods_of_rows(model):
     """Methods of images and a seed for each; of what they return, the first axis is that of the images."""
-    bank = types.SimpleNamespace(left=tf.zeros([2, model.rbm.left_units])) if model.rbm is not None else None
+    bank = None if model.rbm is None else ChainBank(tf.zeros([2, model.rbm.left_units]))
 
     def last_first(*values):
         return [np.moveaxis(np.asarray(v), -1, 0) for v in values]

@@ -69,7 +69,7 @@ def outputs(law) -> list:
         found.append(law.log_prob(zeta))
     if law.has_posterior:
         found.append(law.posterior_probs(zeta))
-    if law.has_density_ratio:
+    if law.has_density and law.has_posterior:
         found += [law.log_density_ratio(zeta), law.posterior_logits(zeta)]
     return found
 

@@ -268,7 +268,7 @@ def without(row, name):
         (lambda x: {**x, "images": x["images"][:2]}, "has 2 rows of 'images', and 3 were asked for"),
         (lambda x: {**x, "images": x["images"].repeat(2, axis=0)}, "has 6 rows of 'images', and 3"),
         (lambda x: {**x, "images": np.float32(1)}, "has no rows of 'images', and 3"),
-        (lambda x: without(x, "images"), r"lacks the output 'images'\. Received: \['.*probabilities'\]"),
+        (lambda x: without(x, "images"), r"lacks the output 'images'\. Received: \['.*means'\]"),
         (
             lambda x: {**x, "images": x["images"][:, :1]},
             r"must be float32 of shape \[3, 2, 3, 1\]\. Received: float32 of shape \[3, 1, 3, 1\]",

@@ -161,8 +161,8 @@ def without(row, name):
         ),
         (lambda rows: [{**row, "images": "none"} for row in rows], "must be numbers, .* Received: ..none"),
         (
-            lambda rows: [{**row, "probabilities": None} for row in rows],
-            "'probabilities' of .* must be numbers",
+            lambda rows: [{**row, "means": None} for row in rows],
+            "'means' of .* must be numbers",
         ),
     ],
 )

@@ -194,7 +194,7 @@ def test_the_card_says_what_the_generator_is(exported):
         "inputs": {"seed": "int32 [B, 2]", "num_sweeps": "int32 [B]"},
         "outputs": {
             "images": f"float32 [B, {height}, {width}, {channels}]",
-            "probabilities": f"float32 [B, {height}, {width}, {channels}]",
+            "means": f"float32 [B, {height}, {width}, {channels}]",
             "latents": f"float32 [B, {exported.generator.specs['energy']['latents'].shape[0]}]",
         },
     }

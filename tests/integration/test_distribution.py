@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfdvae import callbacks, random
 from tfdvae.boltzmann import NegativeSamples, PersistentChains
 from tfdvae.models import DVAE
+from tfdvae.objectives import Elbo
 
 UNITS, CHAINS = (4, 3), 6
 
@@ -30,9 +31,8 @@ def make(strategy, optimizer, seed=0, network=(5,)):
             num_chains=CHAINS,
             num_sweeps=2,
             weight_decay=0.01,
-            kl_factor=0.7,
         )
-        model.compile(optimizer())
+        model.compile(optimizer(), Elbo(kl_factor=0.7))
     return model
 
 

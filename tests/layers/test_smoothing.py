@@ -81,7 +81,7 @@ def test_one_seed_gives_the_same_variables_in_both_modes(smoothing, parameters):
 @pytest.mark.parametrize(("smoothing", "parameters", "law"), ALL)
 def test_forwards_what_the_law_supports(smoothing, parameters, law):
     layer = Smoothing(smoothing, **parameters)
-    for name in ("has_density", "has_density_ratio", "has_posterior"):
+    for name in ("has_density", "has_posterior"):
         assert getattr(layer, name) == getattr(law, name)
     assert layer.distribution_class is law
 

@@ -8,9 +8,9 @@ import pytest
 from scipy.special import expit
 
 from tests.models import oracles
+from tfdvae.latents.machine import default_sides
 from tfdvae.layers import Smoothing
-from tfdvae.models import DVAE, Latents
-from tfdvae.models.priors import default_sides
+from tfdvae.models import DVAE, DVAELatents
 from tfdvae.objectives import schedules
 
 SHAPE = (1, 2, 1)
@@ -110,7 +110,7 @@ def test_decoding_is_the_decoder(named):
     means = model.decode(latents, seed=0, mean=True)
     logits = oracles.dense_stack(model.decoder, [np.float64(g) for g in latents.groups])
     np.testing.assert_allclose(means, expit(logits).reshape(4, *SHAPE), rtol=1e-4, atol=1e-6)
-    many = Latents([np.repeat(g[:1], 20_000, axis=0) for g in latents.groups])
+    many = DVAELatents([np.repeat(g[:1], 20_000, axis=0) for g in latents.groups])
     images = model.decode(many, seed=3).numpy()
     assert set(np.unique(images)) <= {0.0, 1.0}
     assert np.abs(images.mean(axis=0) - means[0]).max() < np.sqrt(np.log(4e6) / (2 * 20_000))
@@ -162,7 +162,7 @@ def test_normal_groups_depend_on_earlier_ones():
     for encoder in model.encoders:  # wide enough for finite variance
         encoder.output_bias.assign_add([0.0, 0.0, 0.5, 0.5])
     x = every_image()
-    samples = model.prior.sample(200_000, seed=0)
+    samples = model.sample_prior(200_000, seed=0).groups
     logits = oracles.dense_stack(model.decoder, [np.float64(s) for s in samples])
     p = np.stack([np.exp(oracles.bernoulli_log_prob(image.ravel(), logits)) for image in x], axis=1)
     ratio = np.exp(np.float64(model.log_weights(x, 200_000, seed=1)))
@@ -182,7 +182,6 @@ def test_configuration_holds_every_argument():
         prior="rbm",
         sides=["split", "left"],
         smoothing=Smoothing("overlapping_exponential", beta=schedules.linear(2.0, 8.0, 50)),
-        kl_factor=schedules.linear(0.0, 1.0, 100),
         weight_decay=0.25,
         batch_normalization=False,
         batch_normalization_momentum=0.5,
@@ -213,7 +212,6 @@ def test_configuration_holds_every_argument():
     for step in (0, 20, 1000):
         for a, b in ((restored, model), (model, restored)):
             assert a.smoothing.parameter(step) == b.smoothing.parameter(step)
-            assert schedules.value_at(a.kl_factor, step) == schedules.value_at(b.kl_factor, step)
     # A model and its configuration hold what was given: the defaults too.
     assert DVAE(image_shape=SHAPE, latent_units=(2, 2), network="linear").get_config()["sides"] is None
 
@@ -248,7 +246,7 @@ def test_data_mean_centres_the_encoder_and_sets_the_decoder():
     model = DVAE(image_shape=SHAPE, latent_units=(2, 2), network="linear", data_mean=mean)
     np.testing.assert_allclose(model.data_mean, mean.ravel())
     assert not any(w is model.data_mean for w in model.trainable_variables)
-    zeros = Latents([np.zeros([1, 2], np.float32)] * 2)
+    zeros = DVAELatents([np.zeros([1, 2], np.float32)] * 2)
     np.testing.assert_allclose(model.decode(zeros, seed=0, mean=True)[0], mean, rtol=1e-6)
     # The posterior's logits at the mean image are the bias, 0.
     kernel = model.encoders[0].input_layers[0].kernel.numpy()

@@ -12,7 +12,7 @@ from tests.models import oracles
 from tfdvae import data
 from tfdvae.layers import Smoothing
 from tfdvae.models import DVAE
-from tfdvae.objectives import schedules
+from tfdvae.objectives import Elbo, schedules
 
 SHAPE = (2, 3, 1)
 SPIKE = ("spike_and_exponential", {"beta": 3.0})
@@ -84,9 +84,9 @@ def test_logs_are_means_over_images_of_batches_of_any_size():
 
 @pytest.mark.parametrize("name", ["rbm", "bernoulli"])
 def test_evaluate_is_the_binary_bound_and_changes_nothing(name):
-    model = build(name, kl_factor=0.01, weight_decay=0.1)
+    model = build(name, weight_decay=0.1)
     oracles.randomize(model, scale=0.5)
-    model.compile("sgd")
+    model.compile("sgd", Elbo(kl_factor=0.01))
     x = patterns(2)
     exact = oracles.EnumeratedDVAE(model, x, [True, True, False, False])
     if model.rbm is not None:
@@ -177,8 +177,10 @@ class Doubling(keras.optimizers.schedules.LearningRateSchedule):
 )
 def test_schedules_that_leave_their_range_are_named(arguments, message, run_eagerly):
     def train():
-        model = DVAE(image_shape=SHAPE, latent_units=(2, 2), network=(), num_chains=2, **arguments)
-        model.compile(keras.optimizers.SGD(0.0), run_eagerly=run_eagerly)
+        smoothing = {k: v for k, v in arguments.items() if k == "smoothing"}
+        model = DVAE(image_shape=SHAPE, latent_units=(2, 2), network=(), num_chains=2, **smoothing)
+        objective = Elbo(**{k: v for k, v in arguments.items() if k not in smoothing})
+        model.compile(keras.optimizers.SGD(0.0), objective, run_eagerly=run_eagerly)
         model.fit(patterns(24), batch_size=2, verbose=0)
 
     with pytest.raises(ValueError, match=message) as raised:
@@ -275,10 +277,10 @@ def test_linear_normal_groups_train():
         latent_units=(32, 32),
         network="linear",
         prior="normal",
-        kl_factor=schedules.linear(0.0, 1.0, 700),
         data_mean=data.training_mean("digits"),
     )
-    model.compile(keras.optimizers.Adam(3e-3, epsilon=1e-3), steps_per_execution=20)
+    warmup = Elbo(kl_factor=schedules.linear(0.0, 1.0, 700))
+    model.compile(keras.optimizers.Adam(3e-3, epsilon=1e-3), warmup, steps_per_execution=20)
     train = data.load("digits", "train", 100, num_epochs=None)
     elbo = model.fit(train, steps_per_epoch=100, epochs=2, verbose=0).history["elbo"]
     assert elbo[-1] > -784 * np.log(2)  # better than a coin for each pixel

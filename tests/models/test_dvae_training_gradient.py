@@ -10,7 +10,7 @@ from tests.models import oracles, smoothed_oracles
 from tfdvae.boltzmann import NegativeSamples
 from tfdvae.layers import Smoothing
 from tfdvae.models import DVAE
-from tfdvae.objectives import schedules
+from tfdvae.objectives import Elbo, schedules
 
 KL_FACTOR, WEIGHT_DECAY = 0.7, 0.05
 IMAGES, REPEATS, STEPS = 2, 5000, 12
@@ -32,7 +32,9 @@ class EveryState:
         z = oracles.states(machine.left_units + machine.right_units).astype(np.float32)
         self.left, self.right = z[:, : machine.left_units], z[:, machine.left_units :]
 
-    def negative_samples(self, *, seed):
+    starts_from_data = False
+
+    def negative_samples(self, *, seed, left=None):
         return NegativeSamples(self.left, self.right, -self.machine.energy(self.left, self.right))
 
 
@@ -48,13 +50,12 @@ def build(case, optimizer, **kwargs):
         batch_normalization=False,
         weight_decay=WEIGHT_DECAY,
         data_mean=np.full([1, 2, 1], 0.6),
-        **{"kl_factor": KL_FACTOR, **kwargs},
     )
     oracles.randomize(model, seed=4)
     if model.rbm is not None:
         model.negative_phase = EveryState(model.rbm)
         model.update_log_partition()
-    model.compile(optimizer)
+    model.compile(optimizer, Elbo(**{"kl_factor": KL_FACTOR, **kwargs}))
     law = smoothed_oracles.LAWS[smoothing](*parameters.values(), count=count)
     return model, law, oracles.images(model, IMAGES, seed=1)
 
@@ -179,10 +180,10 @@ def test_schedules_are_of_the_models_own_step():
         prior="bernoulli",
         bound="marginal",
         smoothing=Smoothing("overlapping_exponential", beta=beta),
-        kl_factor=schedules.linear(0.0, 1.0, 4),
     )
     oracles.randomize(model)
-    model.compile(keras.optimizers.SGD(0.0), steps_per_execution=2)
+    warmup = Elbo(kl_factor=schedules.linear(0.0, 1.0, 4))
+    model.compile(keras.optimizers.SGD(0.0), warmup, steps_per_execution=2)
     x = oracles.images(model, 4)
     law = smoothed_oracles.LAWS["overlapping_exponential"]
     log_p = []

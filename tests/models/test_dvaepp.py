@@ -13,7 +13,8 @@ from tests.models import oracles, smoothed_oracles
 from tfdvae import random
 from tfdvae.boltzmann import log_partition_surrogate
 from tfdvae.layers import Smoothing
-from tfdvae.models import DVAEPlusPlus, base
+from tfdvae.models import DVAEPlusPlus, DVAEPlusPlusLatents
+from tfdvae.objectives import Elbo, elbo
 
 SHAPE = (2, 2, 1)
 TINY = dict(
@@ -86,10 +87,10 @@ def log_likelihood(model, x, context, h):
     return oracles.bernoulli_log_prob(x.reshape(-1, 4), logits)
 
 
-def changes_of_a_step(model, x, learning_rate):
+def changes_of_a_step(model, x, learning_rate, objective=None):
     """What a step of gradient descent adds to each trainable variable."""
     start = [w.numpy() for w in model.trainable_variables]
-    model.compile(keras.optimizers.SGD(learning_rate), run_eagerly=True)
+    model.compile(keras.optimizers.SGD(learning_rate), objective, run_eagerly=True)
     model.train_on_batch(x)
     return [w.numpy() - before for w, before in zip(model.trainable_variables, start, strict=True)]
 
@@ -276,7 +277,7 @@ ODD = {
 def conditional(request):
     model = randomize(DVAEPlusPlus(**request.param), scale=0.4)
     latents = model.sample_prior(1, seed=0)
-    context = model._context(latents.global_groups)[0]
+    context = model.upsample([tf.concat(latents.global_groups, axis=-1)[:, None, None]])
     x = every_image(model.image_shape)
     return model, latents, x, model.decoder.log_prob(x, tf.tile(context, [len(x), 1, 1, 1])).numpy()
 
@@ -293,7 +294,7 @@ def test_probabilities_of_all_images_sum_to_one(conditional):
 
 def test_a_pixel_changes_only_what_is_generated_later(conditional):
     model, latents, *_ = conditional
-    context = model._context(latents.global_groups)[0]
+    context = model.upsample([tf.concat(latents.global_groups, axis=-1)[:, None, None]])
     strides, size = model.decoder.scales.strides, model.image_shape[:2]
     assert strides == [4, 2, 1]
     scale_of = np.full(size, 2)
@@ -381,12 +382,11 @@ def row_of_table_3(global_prior, local_prior, smoothing, run_eagerly):
         global_prior=global_prior,
         local_prior=local_prior,
         smoothing=Smoothing(smoothing, beta=4.0),
-        kl_factor=0.5,
     )
     for weight in model.trainable_variables:
         if weight.path.endswith("squeeze/bias"):
             weight.assign(tf.ones_like(weight))  # no unit of so few is off for all images
-    model.compile("adamax", run_eagerly=run_eagerly)
+    model.compile("adamax", Elbo(kl_factor=0.5, kl_balancing=True), run_eagerly=run_eagerly)
     return model
 
 
@@ -443,26 +443,26 @@ def test_binary_groups_with_directed_priors_have_the_marginal_bound():
     beta = 4.0
     arguments = {**TINY, "local_groups": 2, "smoothing": Smoothing("overlapping_exponential", beta=beta)}
     model = randomize(DVAEPlusPlus(**arguments, global_prior="bernoulli", local_prior="bernoulli"))
-    posteriors = model.infer(every_image(), seed=0, limit="smoothed")
+    trace = model.trace(every_image(), model.draw("smoothed", seed=0))
+    values = trace.values
+    context = model.upsample([tf.concat(values[:2], axis=-1)[:, None, None]])
     prior_logits = [
         model.prior.first_logits,
-        model.prior.networks[0]([posteriors.global_groups[0].value]),
+        model.prior.networks[0]([values[0]]),
         *(
-            network([tf.concat([*posteriors.context, *(p.value for p in posteriors.local_groups[:j])], -1)])
+            network([tf.concat([context, *values[2 : 2 + j]], -1)])
             for j, network in enumerate(model.local.prior_networks)
         ),
     ]
 
     want = []
-    for posterior, logits in zip(
-        posteriors.global_groups + posteriors.local_groups, prior_logits, strict=True
-    ):
-        zeta = np.float64(posterior.value)
+    for group, logits in zip(trace.groups, prior_logits, strict=True):
+        zeta = np.float64(group.value)
         assert np.all((zeta > 0) & (zeta < 1))
         law = smoothed_oracles.overlapping_exponential_at(beta, zeta)
-        q, p = (law.log_density(np.float64(x), ...) for x in (posterior.logits, logits))
+        q, p = (law.log_density(np.float64(x), ...) for x in (group.q.logits, logits))
         want.append((q - p).reshape(16, -1).sum(axis=1))
-    kl = model.latent_terms(every_image(), seed=0, limit="smoothed", training=False).kl_per_group
+    kl = model.bound_terms(every_image(), model.draw("smoothed", seed=0)).kl_per_group
     np.testing.assert_allclose(kl, want, rtol=1e-4, atol=1e-4)
 
 
@@ -479,14 +479,14 @@ def test_images_of_a_row_share_the_global_latents(monkeypatch):
     for per_global in (0, 2.5):
         with pytest.raises(ValueError, match=f"`per_global` must be a positive integer.*={per_global}"):
             model.sample_by_global(6, per_global, seed=0)
-    with pytest.raises(ValueError, match='with global_prior="none" has no global latents to hold fixed'):
+    with pytest.raises(ValueError, match="has no global latents beside others to hold fixed"):
         DVAEPlusPlus(**TINY, global_prior="none").sample_by_global(6, 5, seed=0)
 
 
 def test_fixed_global_groups_are_kept():
     model = randomize(DVAEPlusPlus(**TINY))
     groups = [tf.constant([[1.0, 0, 1, 0]] * 6), tf.constant([[0.0, 0, 1, 1]] * 6)]
-    latents = model.sample_prior(6, seed=0, global_groups=groups)
+    latents = model.sample_prior(6, seed=0, given=DVAEPlusPlusLatents(groups, [None]))
     for got, want in zip(latents.global_groups, groups, strict=True):
         np.testing.assert_array_equal(got, want)
     assert len(np.unique(latents.local_groups[0])) == 6
@@ -496,7 +496,7 @@ def test_bfloat16_convolutions_are_close():
     models = [DVAEPlusPlus(**TINY, convolution_dtype=d) for d in ("float32", "bfloat16")]
     models[1].set_weights(models[0].get_weights())
     x = every_image()
-    exact, rounded = (m.latent_terms(x, seed=0, limit="smoothed", training=False) for m in models)
+    exact, rounded = (m.bound_terms(x, m.draw("smoothed", seed=0)) for m in models)
     assert rounded.elbo.dtype == tf.float32
     assert {w.dtype for w in models[1].trainable_variables} == {"float32"}
     np.testing.assert_allclose(rounded.elbo, exact.elbo, rtol=0.1)
@@ -512,26 +512,27 @@ def test_bfloat16_convolutions_are_close():
 @pytest.mark.parametrize("global_prior", ["normal", "rbm"])
 def test_training_uses_the_balanced_terms(global_prior, monkeypatch):
     """A step of gradient descent with balanced groups is that on the terms with the paper's coefficients."""
-    arguments = {**TINY, "global_prior": global_prior, "kl_factor": 0.5, "local_groups": 2}
+    arguments = {**TINY, "global_prior": global_prior, "local_groups": 2}
 
-    def make(**more):
-        model = randomize(DVAEPlusPlus(**arguments, **more), scale=0.3)
+    def make():
+        model = randomize(DVAEPlusPlus(**arguments), scale=0.3)
         if model.rbm is not None:
             model.update_log_partition()
         return model
 
     x = every_image()
     alphas = []
-    original = base.balancing_coefficients
+    original = elbo.balancing_coefficients
 
     def recorded(kl):
         alphas.append(original(kl))
         return alphas[-1]
 
-    monkeypatch.setattr(base, "balancing_coefficients", recorded)
+    monkeypatch.setattr(elbo, "balancing_coefficients", recorded)
     changes = {}
     for balanced in (True, False):
-        changes[balanced] = changes_of_a_step(make(kl_balancing=balanced), x, 1e-3)
+        objective = Elbo(kl_factor=0.5, kl_balancing=balanced)
+        changes[balanced] = changes_of_a_step(make(), x, 1e-3, objective)
     (alpha,) = alphas
     groups = {"normal": 4, "rbm": 3}[global_prior]
     assert alpha.shape == (groups,)
@@ -544,7 +545,7 @@ def test_training_uses_the_balanced_terms(global_prior, monkeypatch):
     if model.rbm is not None:
         samples = model.negative_phase.negative_samples(seed=seed_chains)
     with tf.GradientTape() as tape:
-        terms = model.latent_terms(tf.constant(x), seed=seed, limit="smoothed", training=True)
+        terms = model.bound_terms(tf.constant(x), model.draw("smoothed", seed=seed), seed=seed)
         kl = tf.reduce_mean(terms.kl_per_group, axis=1)
         loss = 0.5 * tf.reduce_sum(alpha * kl) - tf.reduce_mean(terms.reconstruction)
         if model.rbm is not None:
@@ -563,11 +564,15 @@ def test_training_uses_the_balanced_terms(global_prior, monkeypatch):
 def test_no_balancing_once_the_factor_is_one():
     model = DVAEPlusPlus(**TINY)
     kl = tf.constant([3.0, 1.0])
-    np.testing.assert_array_equal(model._kl_weights(kl, tf.constant(1.0), 1.0), [1.0, 1.0])
+    np.testing.assert_array_equal(
+        model.default_objective._kl_weights(model, None, kl, tf.constant(1.0)), [1.0, 1.0]
+    )
     model.update_log_partition()
     log_z = model.log_partition.value
     want = 2 * np.array([3 + log_z + 0.1, 1.1]) / (4.2 + log_z)
-    np.testing.assert_allclose(model._kl_weights(kl, tf.constant(0.9), 1.0), want, rtol=1e-5)
+    np.testing.assert_allclose(
+        model.default_objective._kl_weights(model, None, kl, tf.constant(0.9)), want, rtol=1e-5
+    )
 
 
 # --- bad input ---
@@ -612,6 +617,6 @@ def test_scales_of_normal_groups_are_limited():
     network = model.prior.networks[0]
     widest = np.abs(network([tf.fill([1, model.global_units[0]], 100.0)])).max()
     assert widest > 20  # the logarithm of a scale, if there were no limit
-    samples = model.prior.family.sample(tf.fill([10_000, 2], 50.0), seed=0).numpy() - 50.0
+    samples = model.prior.family(tf.fill([1, 2], 50.0)).sample(10_000, seed=0).numpy() - 50.0
     # Scales are at most e^5.
     assert abs(samples.std() / np.exp(5.0) - 1) < 5 / np.sqrt(2 * 10_000)

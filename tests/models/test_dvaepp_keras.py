@@ -9,20 +9,21 @@ from tests.graphs import EAGER_OR_SLOW
 from tests.models.test_dvaepp import TINY, every_image
 from tfdvae import random
 from tfdvae.models import DVAEPlusPlus, TrainingDiverged
-from tfdvae.objectives import schedules
+from tfdvae.objectives import Elbo, schedules
 
 
 def images(count=12, size=2, seed=0):
     return np.random.default_rng(seed).integers(0, 2, (count, size, size, 1)).astype(np.float32)
 
 
-def build(run_eagerly=True, **kwargs):
+def build(run_eagerly=True, kl_factor=None, **kwargs):
     """Compiled without a graph, of which the first step takes longer than all these trainings."""
-    arguments = {**TINY, "local_groups": 2, "kl_factor": schedules.linear(0.0, 1.0, 8), "seed": 3, **kwargs}
+    arguments = {**TINY, "local_groups": 2, "seed": 3, **kwargs}
     model = DVAEPlusPlus(**arguments)
     steps = 1 if run_eagerly else 2
     optimizer = keras.optimizers.Adamax(0.01, global_clipnorm=50.0)
-    model.compile(optimizer, steps_per_execution=steps, run_eagerly=run_eagerly)
+    objective = Elbo(kl_factor or schedules.linear(0.0, 1.0, 8), kl_balancing=True)
+    model.compile(optimizer, objective, steps_per_execution=steps, run_eagerly=run_eagerly)
     return model
 
 
@@ -65,10 +66,9 @@ def test_two_replicas_make_the_step_of_the_whole_batch(strategy, run_eagerly):
     def make(scope):
         with scope.scope():
             # Continuous latents with one variable: equal noise for all images is handed in below.
-            model = DVAEPlusPlus(
-                **{**TINY, "local_groups": 2}, global_prior="normal", kl_factor=0.5, kl_balancing=True
-            )
-            model.compile(keras.optimizers.SGD(0.01), run_eagerly=run_eagerly)
+            model = DVAEPlusPlus(**{**TINY, "local_groups": 2}, global_prior="normal")
+            objective = Elbo(kl_factor=0.5, kl_balancing=True)
+            model.compile(keras.optimizers.SGD(0.01), objective, run_eagerly=run_eagerly)
         return model
 
     def uniform(shape, *, seed, dtype=tf.float32):
@@ -117,15 +117,15 @@ def test_a_loss_that_is_not_finite_stops_the_training(run_eagerly, request):
 
 
 def test_a_gradient_that_is_not_finite_stops_the_training(monkeypatch):
-    model, original = train(build()), DVAEPlusPlus.reconstruction
+    model, original = train(build()), DVAEPlusPlus.log_prob_of_pixels
 
-    def flawed(self, x, posteriors):
+    def flawed(self, x, trace):
         # Adds 0, whose derivative is 0 times infinity.
         zero = 0.0 * tf.reduce_sum(self.decoder.parameter_layers[0].bias)
-        return original(self, x, posteriors) + tf.sqrt(zero)
+        return original(self, x, trace) + tf.sqrt(zero)
 
     before = [w.numpy() for w in model.trainable_variables]
-    monkeypatch.setattr(DVAEPlusPlus, "reconstruction", flawed)
+    monkeypatch.setattr(DVAEPlusPlus, "log_prob_of_pixels", flawed)
     with pytest.raises(
         TrainingDiverged, match=r"the terms of step 3 are reconstruction -\d.*, gradient_norm nan"
     ):

@@ -9,9 +9,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from tests.trainers.experiments import tiny_config
+from tfdvae._gradients import optimizers_and_variables
 from tfdvae.models import DVAEPlusPlus
+from tfdvae.models.bounds import ELBO_ARGUMENTS
 from tfdvae.models.pixels import DiscretizedLogisticPixels
-from tfdvae.objectives import schedules
 from trainers import experiment, train
 from trainers.configs import (
     base,
@@ -74,7 +75,7 @@ def test_section_7_1(spec):
     assert (model.prior_name, model.bound, model.rbm) == ("bernoulli", bound, None)
     check_networks(model, network, batch_normalization=False)
     assert not model.losses  # no weight decay
-    assert float(schedules.value_at(model.kl_factor, 0)) == 1.0
+    assert experiment.objective(config).scheduled_values(0) == {"kl_factor": 1.0}
     betas = [float(model.smoothing.parameter(step)["beta"]) for step in (0, 1_000_000, 2_000_000)]
     assert betas == [6.0, 11.0, 16.0]
     assert float(np.asarray(experiment.optimizer(config).learning_rate)) == np.float32(5e-4)
@@ -98,7 +99,8 @@ def test_section_7_2(spec):
         assert (model.negative_phase.num_chains, model.negative_phase.num_sweeps) == (100, 40)
     else:
         assert (model.prior_name, model.bound, model.rbm) == ("bernoulli", prior, None)
-    factors = [float(schedules.value_at(model.kl_factor, step)) for step in (0, 150_000, 300_000, 10**6)]
+    objective = experiment.objective(config)
+    factors = [objective.scheduled_values(step)["kl_factor"] for step in (0, 150_000, 300_000, 10**6)]
     assert factors == [0.0, 0.5, 1.0, 1.0]
 
 
@@ -115,7 +117,7 @@ def test_the_prior_may_learn_at_a_rate_of_its_own():
         config.optimizer.prior_factor = factor
         model = experiment.model(config, data_dir=False)
         experiment.compile_model(model, config)
-        for optimizer, variables in model._optimizers_and_variables():
+        for optimizer, variables in optimizers_and_variables(model):
             rates.update({(factor, v.path): float(np.asarray(optimizer.learning_rate)) for v in variables})
     for (factor, path), rate in rates.items():
         np.testing.assert_allclose(rate, 3e-3 * (factor if "rbm" in path else 1.0), rtol=1e-6)
@@ -299,7 +301,10 @@ def test_rows_of_the_papers_tables_are_overrides(override, parsed):
     assert model.built
     kind, _, field = name.partition(".")
     if kind == "model":
-        assert str(getattr(model, field)).replace(" ", "") == value
+        built = (
+            experiment.objective(parsed(smallest_dvaepp(), override)) if field in ELBO_ARGUMENTS else model
+        )
+        assert str(getattr(built, field)).replace(" ", "") == value
     assert (model.rbm is None) == (override in ("model.global_prior=normal", "model.global_prior=none"))
 
 
@@ -354,7 +359,7 @@ def test_small_configs(module):
     model = experiment.model(config, data_dir=False)
     assert isinstance(model, DVAEPlusPlus)
     assert model.rbm is not None
-    assert model.kl_balancing
+    assert experiment.objective(config).kl_balancing
     assert model.base_scale == 4
     assert experiment.optimizer(config).global_clipnorm == config.optimizer.global_clipnorm > 0
     colour = module is dvaepp_cifar10_small

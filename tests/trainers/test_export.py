@@ -50,7 +50,7 @@ def test_the_generator_is_the_best_model(finished, version):
     generator = export.load_generator(version)
     x = next(iter(data.load("digits", "test", 20))).numpy()
     latents = generator.encode(x, seed=4)
-    means = generator.predict("decode", latents=latents, seed=export.row_seeds(4, 20))["probabilities"]
+    means = generator.predict("decode", latents=latents, seed=export.row_seeds(4, 20))["means"]
     groups = np.split(latents, np.cumsum(model.latent_units)[:-1], axis=1)
     want = model.decode(type(model.latent_shapes)(groups), seed=0, mean=True)
     np.testing.assert_allclose(means, want, atol=1e-5)

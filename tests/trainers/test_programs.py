@@ -13,7 +13,6 @@ from matplotlib import image
 
 import trainers
 from tests.trainers.experiments import assert_same_run, metrics
-from tfdvae import callbacks
 from trainers import evaluate, pictures, program, sample, train
 
 # ml_collections 1.1 loads config files with it.
@@ -140,7 +139,7 @@ def test_sample_of_figure_4_is_for_dvaepp(run, finished, tmp_path):
     out = tmp_path / "samples.png"
     status, _, err = run(sample, f"--workdir={finished}", "--per_global=5", f"--out={out}")
     assert (status, out.exists()) == (2, False)
-    assert "error: `--per_global` is for DVAE++. Received: a DVAE\n" in err
+    assert "error: `--per_global` is for models with global latents beside others, such as DVAE++" in err
 
 
 def test_sample_refuses_a_device(run, finished):
@@ -163,7 +162,7 @@ def test_evaluate_program_and_a_full_disk(run, finished, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("tfdvae.callbacks.os.fsync", full)
+    monkeypatch.setattr("tfdvae.callbacks.logs.os.fsync", full)
     status, _, err = run(evaluate, f"--workdir={tmp_path}", "--num_samples=3")
     assert status == 2
     assert "error: [Errno 28] No space left on device" in err
@@ -257,7 +256,7 @@ def test_programs_with_dvaepp(run, tmp_path, monkeypatch):
     overrides = [f"--config.{name}={value}" for name, value in SMALLEST_DVAEPP.items()]
     config = ["--config=trainers/configs/dvaepp_digits.py", *overrides, "--verbose=0"]
     workdir, whole = tmp_path / "run", tmp_path / "whole"
-    replace = callbacks.os.replace
+    replace = os.replace
 
     def killed(source, target):
         if target.name == "step-00000002.weights.h5":
@@ -265,7 +264,7 @@ def test_programs_with_dvaepp(run, tmp_path, monkeypatch):
         replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.os, "replace", killed)
+        patch.setattr(os, "replace", killed)
         with pytest.raises(Killed):
             run(train, *config, f"--workdir={workdir}")
     states = sorted(path.name for path in (workdir / "checkpoints").glob("step-*"))

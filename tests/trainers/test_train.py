@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import shutil
 
 import keras
@@ -128,18 +129,18 @@ class Killed(BaseException):
 @pytest.mark.slow
 def test_interrupted_training_ends_like_an_uninterrupted_one(finished, tmp_path, monkeypatch):
     workdir = tmp_path / "run"
-    replace = callbacks.os.replace
+    replace = os.replace
 
     def killed(source, target):
         """Ends the program while it writes the first state; the row and the best weights are there."""
         if not target.name.startswith("step-"):
             return replace(source, target)
-        callbacks.os.truncate(source, 1000)
+        os.truncate(source, 1000)
         patch.setattr(callbacks.pathlib.Path, "unlink", lambda *_, **__: None)  # no time to clear up
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.os, "replace", killed)
+        patch.setattr(os, "replace", killed)
         with pytest.raises(Killed):
             train.train(tiny_config(), workdir, verbose=0)
     assert [row["step"] for row in metrics(workdir)] == ["4"]
@@ -155,7 +156,7 @@ def test_interrupted_training_ends_like_an_uninterrupted_one(finished, tmp_path,
         replace(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.os, "replace", full)
+        patch.setattr(os, "replace", full)
         with pytest.raises(OSError, match="No space left"):
             train.train(tiny_config(), workdir, verbose=0)
     assert [row["step"] for row in metrics(workdir)] == ["4", "8"]

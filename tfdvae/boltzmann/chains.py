@@ -1,9 +1,8 @@
 """Negative phase: where the samples come from that estimate the gradient of log Z.
 
-A negative phase is any object with `negative_samples(*, seed) -> NegativeSamples`. Persistent chains
-(PCD: Younes 1989; Tieleman 2008) and tempered ones (Desjardins et al. 2010) return unweighted samples;
-annealed samplers return log-weights too. One that starts from the data, as contrastive divergence does
-(Hinton 2002), says so by `starts_from_data = True` and takes the batch as `left=`.
+A negative phase is any object with the methods of `NegativePhase`. Persistent chains (PCD: Younes 1989;
+Tieleman 2008) and tempered ones (Desjardins et al. 2010) return unweighted samples; annealed samplers return
+log-weights too (see `annealed_samples`). Contrastive divergence (Hinton 2002) starts from the data.
 """
 
 from typing import NamedTuple, Protocol
@@ -14,7 +13,7 @@ import tensorflow as tf
 
 from tfdvae import random
 from tfdvae._validation import positive_integer
-from tfdvae.boltzmann import tempering
+from tfdvae.boltzmann import replica_exchange
 from tfdvae.boltzmann.gibbs import GibbsState, draw_units, gibbs_sweeps, noise_seed, unit_noise
 from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine
 
@@ -31,10 +30,28 @@ class NegativeSamples(NamedTuple):
 
 
 class NegativePhase(Protocol):
-    """What a model needs of a sampler."""
+    """What a model needs of a sampler.
 
-    def negative_samples(self, *, seed) -> NegativeSamples:
-        """Draws the samples of one parameter update."""
+    Attributes:
+      starts_from_data: whether `negative_samples` wants the left side of the machine for each example.
+    """
+
+    starts_from_data: bool
+
+    def negative_samples(self, *, seed, left=None) -> NegativeSamples:
+        """Draws the samples of one update, from the data `left [batch, left]` if it starts there."""
+
+    def start(self, num_samples, *, seed) -> tf.Tensor:
+        """Where chains that sample the machine begin, `[num_samples, left]` in {0, 1}.
+
+        With seeds of rows, `[num_samples, 2]`, a row's start is its own.
+        """
+
+
+def random_members(left, num_samples, *, seed) -> tf.Tensor:
+    """Rows of `left [n, left]`, drawn with replacement, `[num_samples, left]`."""
+    stored = tf.convert_to_tensor(left)
+    return tf.gather(stored, tf.math.floormod(random.bits([num_samples], seed=seed), tf.shape(stored)[0]))
 
 
 def log_partition_surrogate(rbm: RestrictedBoltzmannMachine, samples: NegativeSamples) -> tf.Tensor:
@@ -92,6 +109,10 @@ class _Sampler(keras.layers.Layer):
                 synchronization="on_read",
                 aggregation="only_first_replica",
             )
+
+    def start(self, num_samples, *, seed) -> tf.Tensor:
+        """Random members of the chains."""
+        return random_members(self.left, num_samples, seed=seed)
 
     @property
     def _state(self) -> tuple[keras.Variable, ...]:
@@ -173,8 +194,9 @@ class PersistentChains(_Sampler):
         self.right.assign(state.right)
         return state
 
-    def negative_samples(self, *, seed) -> NegativeSamples:
+    def negative_samples(self, *, seed, left=None) -> NegativeSamples:
         """`advance`, as the negative-phase protocol wants it."""
+        del left
         return NegativeSamples(*self.advance(seed=seed))
 
     def get_config(self):
@@ -208,6 +230,10 @@ class ContrastiveDivergence(_Sampler):
         state = gibbs_sweeps(parameters, GibbsState(left, right), self.num_sweeps, seed=seed)
         return NegativeSamples(*tf.nest.map_structure(tf.stop_gradient, state))
 
+    def start(self, num_samples, *, seed) -> tf.Tensor:
+        """Fair coins: there are no chains."""
+        return random.bernoulli(tf.fill([num_samples, self._parameters.coupling.shape[0]], 0.5), seed=seed)
+
 
 @keras.saving.register_keras_serializable(package="tfdvae")
 class TemperedChains(_Sampler):
@@ -215,8 +241,8 @@ class TemperedChains(_Sampler):
 
     Each chain is a ladder of replicas of the machine with beta E in place of the energy E, at inverse
     temperatures beta that are evenly spaced from 0 to 1; neighbours exchange replicas in every sweep (see
-    `tempering`). At 0 the units are fair coins, drawn afresh each time, so that chains at 1 leave modes in
-    which plain ones would stay. A sample costs `num_temperatures` times as much as one of
+    `replica_exchange`). At 0 the units are fair coins, drawn afresh each time, so that chains at 1 leave
+    modes in which plain ones would stay. A sample costs `num_temperatures` times as much as one of
     `PersistentChains`. Of `tf.distribute`, saving and loading the same holds as there.
 
     Args:
@@ -250,16 +276,19 @@ class TemperedChains(_Sampler):
         """The left sides at the inverse temperature 1, `[num_chains, left]`."""
         return tf.convert_to_tensor(self.replicas)[:, -1]
 
-    def negative_samples(self, *, seed) -> NegativeSamples:
+    def negative_samples(self, *, seed, left=None) -> NegativeSamples:
         """Runs `num_sweeps` sweeps of all ladders, stores them and returns the samples at 1."""
+        del left
         seed_sweeps, seed_right = random.split(seed, salt="tempered_chains")
         parameters = self._parameters
         left_bias, right_bias, coupling = parameters
         betas = tf.linspace(tf.constant(0.0, coupling.dtype), 1.0, self.num_temperatures)
-        path = tempering.TemperedPath(parameters, tf.zeros_like(left_bias), tf.zeros_like(right_bias), betas)
+        path = replica_exchange.TemperedPath(
+            parameters, tf.zeros_like(left_bias), tf.zeros_like(right_bias), betas
+        )
         slots = tf.broadcast_to(tf.range(self.num_temperatures), [self.num_chains, self.num_temperatures])
-        state = tempering.TemperingState(tf.convert_to_tensor(self.replicas), slots)
-        state, _ = tempering.tempering_sweeps(path, state, self.num_sweeps, seed=seed_sweeps)
+        state = replica_exchange.TemperingState(tf.convert_to_tensor(self.replicas), slots)
+        state, _ = replica_exchange.tempering_sweeps(path, state, self.num_sweeps, seed=seed_sweeps)
         replicas = tf.gather(state.left, tf.argsort(state.slot, axis=1), batch_dims=1)
         replicas = tf.stop_gradient(tf.reshape(replicas, self.replicas.shape))
         self.replicas.assign(replicas)

@@ -157,65 +157,6 @@ def round_trips(ends, num_replicas: int) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
-class WeightStatistics:
-    """What the weights of a machine look like; energies in nats.
-
-    Attributes:
-      coupling_norm: Frobenius norm of the coupling.
-      spectral_norm: its largest singular value. In units of -1 and 1 the coupling is a quarter of it, and a
-        machine without fields is in its disordered phase (mean field) while `spectral_norm < 4`.
-      strongest_coupling: the coupling of largest magnitude, with its sign.
-      strongest_pair: its place, `(left unit, right unit)`.
-      left_bias_norm: norm of the left biases.
-      right_bias_norm: norm of the right biases.
-      largest_bias: largest magnitude of a bias of either side.
-      saturated_left: share of the logits of p(left | right) beyond 6 in magnitude, over the given states, or
-        `None`.
-      saturated_right: likewise of p(right | left).
-    """
-
-    coupling_norm: float
-    spectral_norm: float
-    strongest_coupling: float
-    strongest_pair: tuple[int, int]
-    left_bias_norm: float
-    right_bias_norm: float
-    largest_bias: float
-    saturated_left: float | None = None
-    saturated_right: float | None = None
-
-
-def weight_statistics(rbm: RestrictedBoltzmannMachine, state: GibbsState | None = None) -> WeightStatistics:
-    """Norms and extremes of the weights, and how many conditionals are saturated at the states of chains.
-
-    Args:
-      rbm: the machine.
-      state: chains `left [chains, left]`, `right [chains, right]`, or `None`.
-
-    Raises:
-      ValueError: if a weight is NaN or infinite, or the state does not fit.
-    """
-    left_bias, right_bias, coupling = (np.asarray(w, np.float64) for w in finite_parameters(rbm))
-    place = np.unravel_index(np.argmax(np.abs(coupling)), coupling.shape)
-    saturated = (None, None)
-    if state is not None:
-        state = _checked_state(rbm, state)
-        logits = (rbm.left_logits(state.right), rbm.right_logits(state.left))
-        saturated = tuple(float(np.mean(np.abs(side) > SATURATED_LOGIT)) for side in logits)
-    return WeightStatistics(
-        coupling_norm=float(np.linalg.norm(coupling)),
-        spectral_norm=float(np.linalg.norm(coupling, 2)),
-        strongest_coupling=float(coupling[place]),
-        strongest_pair=(int(place[0]), int(place[1])),
-        left_bias_norm=float(np.linalg.norm(left_bias)),
-        right_bias_norm=float(np.linalg.norm(right_bias)),
-        largest_bias=float(max(np.max(np.abs(left_bias)), np.max(np.abs(right_bias)))),
-        saturated_left=saturated[0],
-        saturated_right=saturated[1],
-    )
-
-
-@dataclasses.dataclass(frozen=True)
 class ChainHealth:
     """How chains moved in a probe run.
 

@@ -35,7 +35,6 @@ class OverlappingExponential(SmoothedBernoulli):
     """
 
     has_density = True
-    has_density_ratio = True
 
     def __init__(
         self,

@@ -31,7 +31,6 @@ class OverlappingLogistic(SmoothedBernoulli):
     """
 
     has_density = True
-    has_density_ratio = True
 
     def __init__(
         self,

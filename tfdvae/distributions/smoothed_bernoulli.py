@@ -19,10 +19,9 @@ class RelaxedBernoulli(tfd.Distribution):
     """Base class: a scalar zeta, reparameterized through its quantile function.
 
     A subclass implements `_quantile`, and `_cdf` and `_log_prob` where they exist, and says what it
-    supports in three class attributes, so that code which needs one can refuse without a type switch:
+    supports in two class attributes, so that code which needs one can refuse without a type switch:
 
     * `has_density`: `log_prob` is defined.
-    * `has_density_ratio`: `log_density_ratio` and `posterior_logits` are defined.
     * `has_posterior`: `posterior_probs` is defined.
 
     Batch shape: the broadcast shape of the parameters. Event shape: scalar. Probabilities given as
@@ -45,7 +44,6 @@ class RelaxedBernoulli(tfd.Distribution):
     """
 
     has_density = False
-    has_density_ratio = False
     has_posterior = False
 
     def __init__(self, logits, probs, *, parameters, dtype, validate_args, allow_nan_stats, name):
@@ -129,7 +127,7 @@ class RelaxedBernoulli(tfd.Distribution):
 class SmoothedBernoulli(RelaxedBernoulli):
     """Base class of the mixtures zeta ~ sum_z q(z) r(zeta|z), q(1) = sigmoid(logits).
 
-    A subclass with `has_density_ratio` implements `_log_density_ratio`.
+    A subclass with `log_density_ratio` implements `_log_density_ratio`.
     """
 
     has_posterior = True
@@ -145,7 +143,7 @@ class SmoothedBernoulli(RelaxedBernoulli):
           Tensor of the broadcast shape of `value` and the parameters.
 
         Raises:
-          NotImplementedError: if the components have no common density (`has_density_ratio` is False).
+          NotImplementedError: if the components have no common density (a mixed law).
         """
         with tf.name_scope(name):
             return self._log_density_ratio(tf.convert_to_tensor(value, self.dtype))

@@ -16,10 +16,11 @@ from tfdvae.boltzmann.log_partition.estimate import (
     is_above,
     log_mean_exp,
 )
+from tfdvae.boltzmann.log_partition.exact import is_quick
 from tfdvae.boltzmann.log_partition.path import base_biases, checked_left_states
 from tfdvae.boltzmann.rbm import finite_parameters
 
-_EXACT_UNITS = 20  # 8 s with 784 units on the other side
+_PATIENT = 10.0  # seconds that an enumeration may take, as in `update_log_partition`
 _BASE, _OTHER_BASE = "zero", "centered"
 # Of the bracket's chains up: those that check it from another base, from modes, and from a training's chains.
 _OTHER_SHARE, _MODES_SHARE, _CHAINS_SHARE = 1 / 8, 1 / 4, 1 / 4
@@ -39,7 +40,8 @@ def measure_log_partition(
 ) -> LogPartitionEstimate:
     """log Z with a lower and an upper side, by the best method for the size of the machine.
 
-    Where a side has at most 20 units, `log_partition.exact`. Elsewhere `log_partition.parallel_tempering`,
+    Where enumeration takes about ten seconds (a side of 20 units beside one of up to 1,280),
+    `log_partition.exact`. Elsewhere `log_partition.parallel_tempering`,
     and then `log_partition.bracket` whose reverse direction starts from the tempered samples, and whose
     sides must agree with the tempering. All three walk one path, from the base "zero", and can agree and be
     wrong. So three others look for what they have missed, at less than half the cost of the bracket:
@@ -79,7 +81,7 @@ def measure_log_partition(
     """
     if chains is not None:
         chains = checked_left_states("chains", chains, rbm).numpy()[: max(1, int(num_chains * _CHAINS_SHARE))]
-    if min(rbm.left_units, rbm.right_units) <= _EXACT_UNITS:
+    if is_quick(rbm, _PATIENT):
         return log_partition.exact(rbm)
     seed_tempering, seed_bracket = random.split(seed, salt="measure_log_partition")
     tempering = log_partition.parallel_tempering(

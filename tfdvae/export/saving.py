@@ -15,11 +15,11 @@ from tfdvae.export.layout import ALLOWED_BATCH_SIZES
 from tfdvae.export.loading import quiet
 from tfdvae.export.signatures import DEFAULT, GeneratorSignatures, make_chain_bank
 from tfdvae.files import user_path, write_json
-from tfdvae.models.likelihood import LatentVariableModel
+from tfdvae.models import DiscreteVAE
 
 
 def export_generator(
-    model: LatentVariableModel,
+    model: DiscreteVAE,
     directory: str | os.PathLike,
     *,
     num_samples: int = 100,

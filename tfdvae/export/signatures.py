@@ -14,9 +14,9 @@ import tensorflow as tf
 from tfdvae import random
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann import GibbsState, gibbs_sweeps
-from tfdvae.boltzmann.chains import replicas
-from tfdvae.models.likelihood import LatentVariableModel
-from tfdvae.models.posteriors import BinaryPosterior
+from tfdvae.boltzmann.chains import random_members, replicas
+from tfdvae.latents import draws
+from tfdvae.models import DiscreteVAE
 
 DEFAULT = "serving_default"
 
@@ -28,21 +28,24 @@ class ChainBank(tf.Module):
         super().__init__(name="chain_bank")
         self.left = tf.Variable(tf.cast(left, tf.uint8), trainable=False, name="left")
 
+    def start(self, num_samples, *, seed) -> tf.Tensor:
+        """Random members, as a negative phase gives them."""
+        return random_members(self.left, num_samples, seed=seed)
 
-def make_chain_bank(model: LatentVariableModel, num_states: int, num_sweeps: int, *, seed) -> ChainBank:
+
+def make_chain_bank(model: DiscreteVAE, num_states: int, num_sweeps: int, *, seed) -> ChainBank:
     """Runs chains of a model's Boltzmann machine, and keeps their last states.
 
     Args:
-      model: the trained model, with persistent chains.
+      model: the trained model, with a negative phase.
       num_states: number of chains, at least 1.
-      num_sweeps: Gibbs sweeps of each, from a random member of the persistent chains.
+      num_sweeps: Gibbs sweeps of each, from where the model's negative phase says.
       seed: of the starts and the sweeps.
     """
     num_states = positive_integer("num_states", num_states)
     seed_start, seed_sweeps = random.split(seed, salt="chain_bank")
-    stored = tf.convert_to_tensor(model.negative_phase.left)
-    rows = tf.math.floormod(random.bits([num_states], seed=seed_start), stored.shape[0])
-    state = GibbsState(tf.gather(stored, rows), tf.zeros([num_states, model.rbm.right_units]))
+    left = model.negative_phase.start(num_states, seed=seed_start)
+    state = GibbsState(left, tf.zeros([num_states, model.rbm.right_units]))
     return ChainBank(gibbs_sweeps(model.rbm.parameters, state, num_sweeps, seed=seed_sweeps).left)
 
 
@@ -83,8 +86,8 @@ class PackedWeights:
 class GeneratorSignatures:
     """The signatures of a model, as functions of tensors, with the weights that it has at the construction.
 
-    Shapes: `images` and `probabilities` float32 `[B, height, width, channels]`, images in {0, 1} or 0..255,
-    probabilities the means of the pixels (of a mixture of logistics: the location of the likeliest component;
+    Shapes: `images` and `means` float32 `[B, height, width, channels]`, images in {0, 1} or 0..255,
+    means those of the pixels (of a mixture of logistics: the location of the likeliest component;
     of a conditional decoder: given the samples of the coarser scales); `latents` float32 `[B, variables]`,
     all groups one after the other, binary ones in {0, 1}; `logits` float32 `[B, binary variables]`, those of
     q for the binary groups; `log_likelihood`, `elbo` and `energy` float32 `[B]`, nats; `seed` int32 `[B, 2]`;
@@ -97,7 +100,7 @@ class GeneratorSignatures:
       chain_bank: where the chains of the Boltzmann machine start; `None` without a machine.
     """
 
-    def __init__(self, model: LatentVariableModel, num_samples: int, max_sweeps: int, chain_bank):
+    def __init__(self, model: DiscreteVAE, num_samples: int, max_sweeps: int, chain_bank):
         self.model = model
         self.num_samples = positive_integer("num_samples", num_samples)
         self.max_sweeps = positive_integer("max_sweeps", max_sweeps)
@@ -106,7 +109,7 @@ class GeneratorSignatures:
         self._shapes = [tuple(shape) for field in model.latent_shapes for shape in field]
         self._sizes = [math.prod(shape) for shape in self._shapes]
         blank = tf.zeros([1, *model.image_shape])
-        self._is_binary = [isinstance(p, BinaryPosterior) for p in model.posteriors(blank, seed=0)]
+        self._laws = [group.q for group in model.posterior_trace(blank, seed=0).groups]
         self.num_latents = sum(self._sizes)
         self._images = images = tf.TensorSpec([None, *model.image_shape], tf.float32, "images")
         self._latents = latents = tf.TensorSpec([None, self.num_latents], tf.float32, "latents")
@@ -152,13 +155,13 @@ class GeneratorSignatures:
 
     def decode(self, latents, seed) -> dict[str, tf.Tensor]:
         """Images given latents; NaN where a binary one is neither 0 nor 1, or any is not finite or so large
-        that the probabilities are not.
+        that the means are not.
         """
 
         def rows(latents, seed):
             valid = self._valid_latents(latents)
             outputs = self._decoder(_where(valid, latents, 0.0), seed)
-            finite = tf.math.is_finite(tf.reduce_sum(outputs["probabilities"], axis=[1, 2, 3]))
+            finite = tf.math.is_finite(tf.reduce_sum(outputs["means"], axis=[1, 2, 3]))
             return _nan_unless(valid & finite, outputs)
 
         return _with_a_second_row(rows, latents, seed)
@@ -224,19 +227,20 @@ class GeneratorSignatures:
         return _concatenated([value for field in latents for value in field])
 
     def _energies(self, latents):
-        return self.model.prior.energy(list(self._structured(latents)[0]))
+        prior = self.model.prior
+        return prior.energy(self._groups(latents)[: len(prior.latent_units)])
 
     def _log_weights(self, images, seeds):
         return self.model.log_weights(images, tf.shape(seeds)[0], seed=seeds)
 
     def _decoded(self, latents, seed):
-        decoded = self.model.decoded(self._structured(latents), seed=seed)
-        return {"images": decoded.images, "probabilities": decoded.means}
+        decoded = self.model.generate(self.model.trace(None, draws.Given(self._groups(latents))), seed=seed)
+        return {"images": decoded.images, "means": decoded.means}
 
     def _encoded(self, images, seed):
-        posteriors = self.model.posteriors(images, seed=seed)
-        outputs = {"latents": _concatenated([p.value for p in posteriors])}
-        logits = [p.logits for p, b in zip(posteriors, self._is_binary, strict=True) if b]
+        trace = self.model.posterior_trace(images, seed=seed)
+        outputs = {"latents": _concatenated(trace.values)}
+        logits = [group.q.logits for group in trace.groups if group.q.logits is not None]
         if logits:
             outputs["logits"] = _concatenated(logits)
         return outputs
@@ -264,17 +268,18 @@ class GeneratorSignatures:
 
     def _valid_images(self, images):
         """Which rows are images, and the images with zeros in the others."""
-        valid = tf.vectorized_map(self.model.pixels_are_valid, images)
+        valid = tf.vectorized_map(self.model.pixels.are_valid, images)
         return valid, _where(valid, images, 0.0)
 
     def _valid_latents(self, latents):
-        groups = zip(tf.split(latents, self._sizes, axis=-1), self._is_binary, strict=True)
-        valid = [(v == 0) | (v == 1) if binary else tf.math.is_finite(v) for v, binary in groups]
+        groups = zip(tf.split(latents, self._sizes, axis=-1), self._laws, strict=True)
+        valid = [law.is_valid(v) for v, law in groups]
         return tf.reduce_all(tf.concat(valid, axis=-1), axis=-1)
 
-    def _structured(self, flat):
+    def _groups(self, flat):
+        """The groups of `latents`."""
         groups = zip(tf.split(flat, self._sizes, axis=-1), self._shapes, strict=True)
-        return self.model.structured(tf.reshape(v, [-1, *shape]) for v, shape in groups)
+        return [tf.reshape(v, [-1, *shape]) for v, shape in groups]
 
 
 def _read_by(function, input_signature, variables):

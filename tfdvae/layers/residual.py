@@ -251,7 +251,7 @@ class ResidualStack(keras.layers.Layer):
             )
         return self.sizes[place + step]
 
-    def call(self, inputs):
+    def call(self, inputs, training=False):
         """Maps the inputs to the output of the last block, in the dtype of the weights."""
         for block in self.blocks:
             inputs = [block(inputs)]

@@ -98,11 +98,6 @@ class Smoothing(keras.layers.Layer):
         return self.distribution_class.has_density
 
     @property
-    def has_density_ratio(self) -> bool:
-        """Whether the distribution defines `log_density_ratio` and `posterior_logits`."""
-        return self.distribution_class.has_density_ratio
-
-    @property
     def has_posterior(self) -> bool:
         """Whether the distribution defines `posterior_probs`."""
         return self.distribution_class.has_posterior

@@ -1,9 +1,18 @@
 """The models: `keras.Model`s with bounds, likelihoods and samples."""
 
-from tfdvae.models.base import DiscreteVAE
-from tfdvae.models.dvae import DVAE, Latents
-from tfdvae.models.dvaepp import DVAEPlusPlus
-from tfdvae.models.likelihood import ElboTerms
-from tfdvae.training import TrainingDiverged
+from tfdvae._faults import TrainingDiverged
+from tfdvae.models.base import Decoded, DiscreteVAE
+from tfdvae.models.bounds import ElboTerms
+from tfdvae.models.dvae import DVAE, DVAELatents
+from tfdvae.models.dvaepp import DVAEPlusPlus, DVAEPlusPlusLatents
 
-__all__ = ["DVAE", "DVAEPlusPlus", "DiscreteVAE", "ElboTerms", "Latents", "TrainingDiverged"]
+__all__ = [
+    "DVAE",
+    "DVAELatents",
+    "DVAEPlusPlus",
+    "DVAEPlusPlusLatents",
+    "Decoded",
+    "DiscreteVAE",
+    "ElboTerms",
+    "TrainingDiverged",
+]

@@ -1,26 +1,35 @@
-"""Training, shared by all models: what a step descends, and what is logged of the bound.
+"""Discrete VAEs: images, and every figure of a log, whatever the architecture of the model."""
 
-A model supplies `latent_terms` (see `likelihood`); its negative phase supplies the samples that train
-the Boltzmann machine of its prior, if it has one.
-"""
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
-from absl import logging
 
 from tfdvae import numerics, random
-from tfdvae._validation import positive_integer
-from tfdvae.boltzmann.chains import log_partition_surrogate
-from tfdvae.models.likelihood import LatentVariableModel, add_log_partition
-from tfdvae.objectives import balancing_coefficients, schedules
-from tfdvae.training import running_means, update_means
+from tfdvae._keras_options import checked_arguments
+from tfdvae._validation import positive_count, positive_integer
+from tfdvae.latents import Trace, draws
+from tfdvae.models.bounds import ELBO_ARGUMENTS, BoundedModel
+from tfdvae.models.logged import BoundMeans
+from tfdvae.objectives import Elbo
 
 _STEPS_OF_ONE_LOG_Z = 100  # of `train_on_batch`, which knows no epochs
-_IMPOSSIBLE = 1.0  # nats: a KL as far below 0 is not the noise of a batch
 
 
-class DiscreteVAE(LatentVariableModel):
-    """Base class of the models: a `LatentVariableModel` that `fit` trains.
+class Decoded(NamedTuple):
+    """Images given latents, `[batch, height, width, channels]`.
+
+    Attributes:
+      images: samples of the pixels.
+      means: means of the pixels; with a conditional decoder, each given the samples of the coarser scales.
+    """
+
+    images: tf.Tensor
+    means: tf.Tensor
+
+
+class DiscreteVAE(BoundedModel):
+    """Base class of the models: a `BoundedModel` with images, that `fit` trains.
 
     What is logged, in nats an image: `reconstruction`, `kl`, `elbo`, their difference, and `loss`, minus the
     bound with the factor of the KL and the weight decay; in `fit` of the smoothed model, in `evaluate` of the
@@ -32,26 +41,15 @@ class DiscreteVAE(LatentVariableModel):
 
     Args:
       image_shape: `(height, width, channels)`.
-      kl_factor: the factor of the KL in training, a number or a schedule of `step`.
-      training_samples: samples of the latents that a training step draws for each image. The objective is
-        their mean, so that more of them mean the same expectation, less noise and more work.
-      kl_balancing: whether the groups' KL terms are balanced while `kl_factor` is below 1.
       seed: base seed of everything random in training and evaluation through Keras.
     """
 
-    def __init__(self, image_shape, kl_factor=1.0, training_samples=1, seed=0, kl_balancing=False, **kwargs):
-        super().__init__(image_shape, seed, **kwargs)
-        self.kl_factor = schedules.checked("kl_factor", kl_factor, low=0.0)
-        self.training_samples = positive_integer("training_samples", training_samples)
-        self.kl_balancing = bool(kl_balancing)
-        self.negative_phase = None
-        self._logs_are_rough = False
+    default_objective = Elbo()
 
     def _finish_init(self):
         super()._finish_init()
-        # Without log Z, which is added when they are read.
-        self._metric_means = running_means("loss", "elbo", "reconstruction", "kl")
-        self._kl_factor_mean = keras.metrics.Mean(name="kl_factor")
+        self._logs_are_rough = False
+        self._bound_means = BoundMeans()
         rows = keras.Variable(
             0, dtype="int64", trainable=False, name="predicted_rows", aggregation="only_first_replica"
         )
@@ -63,81 +61,162 @@ class DiscreteVAE(LatentVariableModel):
         ids = {id(v) for v in prior}
         return {"networks": [v for v in self.trainable_variables if id(v) not in ids], "prior": prior}
 
-    def scheduled_values(self) -> dict[str, float]:
-        """The KL factor at the present step."""
-        return {"kl_factor": float(self._kl_factor_now())}
-
-    def _kl_factor_now(self) -> tf.Tensor:
-        return schedules.value_at(self.kl_factor, self.step, name="kl_factor", low=0.0)
-
-    def compile(self, optimizer="adam", group_optimizers=None, **kwargs):
+    def compile(self, optimizer="adam", objective=None, group_optimizers=None, **kwargs):
         """As `TrainedModel.compile`; the groups are those of `parameter_groups`."""
-        super().compile(optimizer, group_optimizers, **kwargs)
+        super().compile(optimizer, objective, group_optimizers, **kwargs)
 
-    # --- a step ---
+    def scheduled_values(self) -> dict[str, float]:
+        """What follows a schedule at the present step: values of the objective and of the smoothing.
 
-    def _step_objective(self, x):
-        """The annealed bound of a batch, and what estimates the gradient of log Z.
-
-        The negative phase advances once. The value of `log_partition_surrogate` enters no figure.
+        Raises:
+          ValueError: if one is out of its range there.
         """
-        context = tf.distribute.get_replica_context()
-        num_replicas = context.num_replicas_in_sync
-        seed_bound, seed_chains = random.split(self._replica_seed(self.step, "train_step"))
-        kl_factor = self._kl_factor_now()
-        samples = None
-        if self.negative_phase is not None:
-            samples = self.negative_phase.negative_samples(seed=seed_chains)
-        # Each example counts the same in the global batch, even if the replicas' shares differ.
-        share = 1.0
-        if num_replicas > 1:
-            local = tf.cast(tf.shape(x)[0], tf.float32)
-            share = num_replicas * local / context.all_reduce(tf.distribute.ReduceOp.SUM, local)
+        values = super().scheduled_values()
+        if self.smoothing is not None:
+            self.smoothing.check(self.step)
+            values |= {name: float(v) for name, v in self.smoothing.parameter(self.step).items()}
+        return values
 
-        copies = x if self.training_samples == 1 else tf.tile(x, [self.training_samples, 1, 1, 1])
+    # --- images ---
 
-        def objective():
-            terms = self.latent_terms(copies, seed=seed_bound, limit="smoothed", training=True)
-            reconstruction = numerics.mean_or_zero(terms.reconstruction)
-            kl_per_group = numerics.mean_or_zero(terms.kl_per_group)
-            factors = kl_factor * self._kl_weights(kl_per_group, kl_factor, share)
-            decay = tf.convert_to_tensor(sum(self.losses, start=0.0))
-            surrogate = share * (tf.reduce_sum(factors * kl_per_group) - reconstruction) + decay
-            if samples is not None:
-                surrogate += factors[0] * log_partition_surrogate(self.rbm, samples)
-            figures = {
-                "reconstruction": reconstruction,
-                "kl": tf.reduce_sum(kl_per_group),
-                "weight_decay": decay,
-                "kl_factor": kl_factor,
-            }
-            return surrogate / num_replicas, figures  # replicas' gradients are summed
+    @property
+    def max_pixel(self) -> float:
+        """The value of a white pixel."""
+        return self.pixels.max_value
 
-        return objective
+    def encode(self, x, *, seed):
+        """One sample of the latents for each image; binary ones in {0, 1}."""
+        return self.structured(self.posterior_trace(x, seed=seed).values)
 
-    def _kl_weights(self, kl_per_group, kl_factor, share):
-        """The factors of the groups besides `kl_factor`, `[groups]`; the Boltzmann machine is group 0."""
-        ones = tf.ones_like(kl_per_group)
-        if not self.kl_balancing:
-            return ones
+    def _prior_trace(self, num_samples, *, seed, num_sweeps, chains=None, given=None) -> Trace:
+        seeds, values = self._seeds_of_fields(seed, "sample_prior"), dict(given or {})
         if self.rbm is not None:
-            # Where no value could be measured, a lower bound: the group only seems cheaper than it is.
-            kl_per_group = add_log_partition(kl_per_group, self.stored_log_partition.lower_tensor)
-        kl_per_group = tf.stop_gradient(kl_per_group)
-        context = tf.distribute.get_replica_context()
-        if context.num_replicas_in_sync > 1:
-            kl_per_group = context.all_reduce(tf.distribute.ReduceOp.MEAN, share * kl_per_group)
-        return tf.where(kl_factor < 1.0, balancing_coefficients(kl_per_group), ones)
+            held = {i: values[i] for i in values if i < len(self.prior.latent_units)}
+            if len(held) < len(self.prior.latent_units):
+                start = self.negative_phase if chains is None else chains
+                drawn = self.prior.sample(
+                    num_samples, seed=seeds[0], start=start, num_sweeps=num_sweeps, given=held
+                )
+                values |= dict(enumerate(drawn))
+        return self.trace(None, draws.Prior(self._seeds_of_groups(seeds), num_samples, values))
+
+    def sample_prior(self, num_samples, *, seed, num_sweeps=200, chains=None, given=None):
+        """Latents from the prior; see `sample`."""
+        num_samples = positive_count("num_samples", num_samples)
+        num_sweeps = positive_count("num_sweeps", num_sweeps)
+        given = self._given(given, num_samples)
+        trace = self._prior_trace(num_samples, seed=seed, num_sweeps=num_sweeps, chains=chains, given=given)
+        return self.structured(trace.values)
+
+    def sample(self, num_samples, *, seed, mean=False, num_sweeps=200, chains=None, given=None) -> tf.Tensor:
+        """Images from the prior: samples, or means of the pixels.
+
+        Args:
+          num_samples: number of images.
+          seed: of latents and pixels.
+          mean: whether to give means of the pixels; see `Decoded`.
+          num_sweeps: Gibbs sweeps of the Boltzmann machine.
+          chains: where these begin, an object with `start(num_samples, seed=)` as a negative phase has; by
+            default the model's negative phase.
+          given: latents that are held, in the structure of `latent_shapes`, with `None` for groups that are
+            to be drawn; in a Boltzmann machine the others are drawn given them. In a directed prior groups
+            know the values of earlier ones alone.
+
+        Returns:
+          `[num_samples, height, width, channels]`.
+        """
+        num_samples = positive_integer("num_samples", num_samples)
+        num_sweeps = positive_integer("num_sweeps", num_sweeps)
+        seed_prior, seed_x = random.split(seed, salt="sample")
+        given = self._given(given, num_samples)
+        trace = self._prior_trace(
+            num_samples, seed=seed_prior, num_sweeps=num_sweeps, chains=chains, given=given
+        )
+        return self._pictures(trace, seed_x, mean)
+
+    @property
+    def has_global_latents(self) -> bool:
+        """Whether the first of several fields of `latent_shapes` has groups, for `sample_by_global`."""
+        return len(self.latent_shapes) > 1 and len(self.latent_shapes[0]) > 0
+
+    def sample_by_global(self, num_global, per_global, *, seed, mean=False, num_sweeps=200) -> tf.Tensor:
+        """Images as in figure 4 of DVAE++: `per_global` successive ones share a sample of the global latents,
+        the first field of `latent_shapes`.
+
+        One `seed` serves all images: they are no rows of their own.
+
+        Returns:
+          `[num_global * per_global, height, width, channels]`.
+
+        Raises:
+          ValueError: if the model has no global latents, a number is not positive, or `seed` is not one.
+        """
+        if not self.has_global_latents:
+            raise ValueError(f"{self.name!r} has no global latents beside others to hold fixed")
+        num_global = positive_integer("num_global", num_global)
+        per_global = positive_integer("per_global", per_global)
+        num_sweeps = positive_integer("num_sweeps", num_sweeps)
+        seed_global, seed_local, seed_x = random.split(random.as_seed(seed), 3, salt="sample_by_global")
+        groups = self.sample_prior(num_global, seed=seed_global, num_sweeps=num_sweeps)[0]
+        free = [[None] * len(field) for field in self.latent_shapes[1:]]
+        given = [[tf.repeat(group, per_global, axis=0) for group in groups], *free]
+        latents = self.sample_prior(num_global * per_global, seed=seed_local, given=given)
+        return self.decode(latents, seed=seed_x, mean=mean)
+
+    def _given(self, given, num_samples) -> dict[int, tf.Tensor]:
+        """Values of groups by their numbers, as `[num_samples, ...]`."""
+        if given is None:
+            return {}
+        shapes = [shape for field in self.latent_shapes for shape in field]
+        values = [value for field in given for value in field]
+        if len(values) != len(shapes):
+            raise ValueError(
+                f"`given` must have a value or None for each of the {len(shapes)} groups, in the structure "
+                f"{self.latent_shapes}. Received: {len(values)} values"
+            )
+        return {
+            i: tf.broadcast_to(tf.cast(value, tf.float32), [num_samples, *shape])
+            for i, (value, shape) in enumerate(zip(values, shapes, strict=True))
+            if value is not None
+        }
+
+    def _pictures(self, trace, seed, mean):
+        decoded = self.generate(trace, seed=seed)
+        return decoded.means if mean else decoded.images
+
+    def decode(self, latents, *, seed, mean=False) -> tf.Tensor:
+        """Images given latents, `[batch, height, width, channels]`: samples, or means of the pixels.
+
+        With a conditional decoder and `mean`, those given samples of the coarser scales.
+        """
+        return self._pictures(self.trace(None, draws.Given(self._flat(latents))), seed, mean)
+
+    def reconstruct(self, x, *, seed, mean=False) -> tf.Tensor:
+        """Images decoded from one posterior sample: samples, or means of the pixels."""
+        seed_q, seed_x = random.split(seed, salt="reconstruct")
+        return self._pictures(self.posterior_trace(x, seed=seed_q), seed_x, mean)
+
+    def call(self, x, training=False):
+        """Mean reconstructions from one posterior sample, seeded by the model's own seed and the row."""
+        del training
+        return self.reconstruct(x, seed=self._seeds_of_rows(0, tf.shape(x)[0]), mean=True)
+
+    def _seeds_of_rows(self, first, count) -> tf.Tensor:
+        """Seeds of `count` rows of a data set from row `first` on, for `call` and `predict`."""
+        seed = tf.broadcast_to(random.split(self.seed, 1, salt="call")[0], [count, 2])
+        return random.fold_in(seed, first + tf.range(count))
+
+    # --- steps, besides that of a training ---
 
     def test_step(self, data):
         """The single-sample bound in the binary limit, without annealing; `loss` is minus the bound."""
         x = self._checked_batch(data)
         # The number of examples seen so far counts the batches: no state of its own.
-        counter = tf.cast(self._metric_means["loss"].count, tf.int32)
+        counter = tf.cast(self._bound_means.count, tf.int32)
         seed = self._replica_seed(counter, "test_step")
 
         def figures(x, seed):
-            terms = self.latent_terms(x, seed=seed, limit="binary", training=False)
+            terms = self.bound_terms(x, self.draw("binary", seed=seed))
             reconstruction, kl = numerics.mean_or_zero(terms.reconstruction), numerics.mean_or_zero(terms.kl)
             return {"reconstruction": reconstruction, "kl": kl, "weight_decay": 0.0, "kl_factor": 1.0}
 
@@ -159,42 +238,20 @@ class DiscreteVAE(LatentVariableModel):
     @property
     def metrics(self):
         """The running means behind what `fit` and `evaluate` report."""
-        return list(self._metric_means.values())
+        return list(self._bound_means.means.values())
 
     def reset_metrics(self):
         """Empties the running means."""
         super().reset_metrics()
-        self._kl_factor_mean.reset_state()
+        self._bound_means.reset()
 
     def _logged(self, figures, count):
-        reconstruction, kl, factor = (figures[name] for name in ("reconstruction", "kl", "kl_factor"))
-        update_means(
-            self._metric_means,
-            count,
-            loss=factor * kl - reconstruction + figures["weight_decay"],
-            elbo=reconstruction - kl,
-            reconstruction=reconstruction,
-            kl=kl,
-        )
-        self._kl_factor_mean.update_state(factor, sample_weight=count)
+        self._bound_means.update(figures, count)
         return self._means_with(None if self.rbm is None else self.stored_log_partition.value_tensor)
 
     def _means_with(self, log_z):
-        """The running means with log Z in them, `None` for a normalized prior."""
-        means = {name: mean.result() for name, mean in self._metric_means.items()}
-        if log_z is None:
-            return means
-        kl = means["kl"] + log_z
-        kl = tf.where(kl < 0.0, 0.0, kl)  # NaN stays
-        added = kl - means["kl"]
-        return {
-            "loss": means["loss"] + self._kl_factor_mean.result() * added,
-            "elbo": means["elbo"] - added,
-            "reconstruction": means["reconstruction"],
-            "kl": kl,
-            # NaN with them, where there is no log Z to speak of.
-            "log_partition_error": self.stored_log_partition.standard_error_tensor + 0.0 * log_z,
-        }
+        error = None if log_z is None else self.stored_log_partition.standard_error_tensor
+        return self._bound_means.result(log_z, error)
 
     def get_metrics_result(self):
         """What `fit` and `evaluate` report at their end, with log Z of the weights that it is about.
@@ -204,27 +261,18 @@ class DiscreteVAE(LatentVariableModel):
         """
         if self.rbm is None:
             return self._means_with(None)
-        log_z = self.stored_log_partition.value_tensor
-        if not self.stored_log_partition.is_fresh:
+        stored = self.stored_log_partition
+        log_z = stored.value_tensor
+        if not stored.is_fresh:
             self.update_log_partition(seed=self.seed, cheap=self._logs_are_rough)
-            new = self.stored_log_partition.value_tensor
+            new = stored.value_tensor
             log_z = 0.5 * (log_z + new) if tf.math.is_finite(log_z) else new
-        kl = float(self._metric_means["kl"].result() + log_z)
-        if kl < -_IMPOSSIBLE:
-            logging.warning(
-                "Step %d: with log Z = %.3f +- %.3f the KL would be %.3f nats, and a KL is never negative. "
-                "The estimate is too small; the bounds are logged as NaN",
-                int(self.step.numpy()),
-                float(log_z),
-                float(self.stored_log_partition.standard_error_tensor),
-                kl,
-            )
-            log_z = tf.constant(float("nan"))
-        return self._means_with(log_z)
+        step = int(self.step.numpy())
+        return self._means_with(self._bound_means.possible(log_z, stored.standard_error_tensor, step))
 
     def fit(self, *args, **kwargs):
         """As `TrainedModel.fit`; log Z is that of the final weights at its end."""
-        arguments = self._checked_arguments(keras.Model.fit, *args, **kwargs)
+        arguments = checked_arguments(self, keras.Model.fit, *args, **kwargs)
         self._refresh_log_partition()
         # Validation compares epochs: it wants the better estimate.
         validates = arguments.get("validation_data") is not None or arguments.get("validation_split")
@@ -232,11 +280,6 @@ class DiscreteVAE(LatentVariableModel):
         history = super().fit(**arguments)
         self._refresh_log_partition()
         return history
-
-    def evaluate(self, *args, **kwargs):
-        """As `TrainedModel.evaluate`; measures log Z first where the stored estimate is stale."""
-        self._refresh_log_partition()
-        return super().evaluate(*args, **kwargs)
 
     def train_on_batch(self, *args, **kwargs):
         """As `TrainedModel.train_on_batch`; log Z in the logs is measured anew every 100 updates."""
@@ -246,11 +289,6 @@ class DiscreteVAE(LatentVariableModel):
         ):
             self.update_log_partition(seed=self.seed, cheap=True)
         return super().train_on_batch(*args, **kwargs)
-
-    def test_on_batch(self, *args, **kwargs):
-        """As `TrainedModel.test_on_batch`; measures log Z first where the stored estimate is stale."""
-        self._refresh_log_partition()
-        return super().test_on_batch(*args, **kwargs)
 
     def predict(self, *args, **kwargs):
         """As `TrainedModel.predict`: row i of the result is that of `model(x)`, whatever `batch_size` is."""
@@ -262,11 +300,20 @@ class DiscreteVAE(LatentVariableModel):
         self._predicted_rows().assign(0)
         return super().predict_on_batch(x)
 
-    def get_config(self):
-        """Returns the configuration."""
-        return {
-            **super().get_config(),
-            "kl_factor": schedules.serialize(self.kl_factor),
-            "training_samples": self.training_samples,
-            "kl_balancing": self.kl_balancing,
-        }
+    # --- files ---
+
+    @classmethod
+    def from_config(cls, config):
+        """Builds the model from `get_config`'s result.
+
+        In files of version 0.0 the arguments of `Elbo` are among those of the model.
+        """
+        config = dict(config)
+        for name, value in config.items():
+            if isinstance(value, dict) and "class_name" in value:
+                config[name] = keras.saving.deserialize_keras_object(value)
+        moved = {name: config.pop(name) for name in ELBO_ARGUMENTS if name in config}
+        model = cls(**config)
+        if moved:
+            model.default_objective = Elbo(**moved)
+        return model

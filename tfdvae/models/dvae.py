@@ -1,23 +1,26 @@
 """Fully connected discrete VAE (Vahdat et al. (2018), sections 3 to 5, 7.1 and 7.2)."""
 
+import math
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdvae import numerics, random
-from tfdvae._validation import positive_count, positive_integer, positive_integers
-from tfdvae.boltzmann import PersistentChains
-from tfdvae.layers import DenseStack, Smoothing
-from tfdvae.models.base import DiscreteVAE
-from tfdvae.models.likelihood import Decoded, ElboTerms
+from tfdvae import numerics
+from tfdvae._validation import positive_integer, positive_integers
+from tfdvae.boltzmann.negative_phases import make_negative_phase, phase_config
+from tfdvae.latents import Group, Trace
+from tfdvae.layers import DenseStack, OwnNetwork, Smoothing
+from tfdvae.models.base import Decoded, DiscreteVAE
+from tfdvae.models.decoders import OwnDecoder
+from tfdvae.models.pixels import make_pixels, serialized
 from tfdvae.models.priors import make_prior
 
 NETWORKS = {"linear": (), "nonlinear": (200, 200)}
 
 
-class Latents(NamedTuple):
+class DVAELatents(NamedTuple):
     """`groups`: a list with one tensor a latent group, `[batch, units]`."""
 
     groups: list[tf.Tensor]
@@ -39,16 +42,22 @@ class DVAE(DiscreteVAE):
       smoothing: a `Smoothing` layer; by default the overlapping exponential with beta 8.
       sides: of the RBM, for each group `"left"`, `"right"` or `"split"`; by default a single group is
         split and of several the first half is left.
-      kl_factor: factor of the KL in training, a number or a schedule of the step.
+      encoder: a Keras layer or model of your own, from images `[batch, height, width, channels]` to features
+        of any shape, in place of the pixels themselves: q(z_i | x, zeta_<i) has a network of the kind
+        `network` on top of them.
+      decoder: one from all groups `[batch, sum(latent_units)]` to the parameters of the pixels,
+        `[batch, height, width, channels]` for binary ones, in place of a network of the kind `network`.
+      likelihood: of the pixels, `"bernoulli"`, or an object (see `tfdvae.models.pixels.Pixels`) beside a
+        `decoder` that yields its parameters.
       data_mean: mean training image; centres the encoder's input and sets the decoder's output bias.
       weight_decay: L2 factor on the kernels of the networks.
       batch_normalization: whether the hidden layers are normalized.
       batch_normalization_momentum: of the moving averages.
-      training_samples: samples of zeta for each image in a training step.
       num_chains: persistent chains of one replica (RBM prior).
       num_sweeps: block-Gibbs sweeps a parameter update (RBM prior).
+      negative_phase: what samples the RBM in training: `"pcd"`, `"cd"`, `"tempered"`, `"annealed"`, or one
+        of your own; see `RBMTrainer`. Contrastive divergence starts at samples of q(z | x).
       seed: base seed of the initial weights, of training and of evaluation through Keras.
-      kl_balancing: whether the groups' KL terms are balanced while `kl_factor` is below 1 (appendix H).
 
     Raises:
       ValueError: for unknown names, empty sides, and combinations that have no valid bound.
@@ -63,19 +72,26 @@ class DVAE(DiscreteVAE):
         bound="joint",
         smoothing=None,
         sides=None,
-        kl_factor=1.0,
-        training_samples=1,
+        encoder=None,
+        decoder=None,
+        likelihood="bernoulli",
         data_mean=None,
         weight_decay=0.0,
         batch_normalization=True,
         batch_normalization_momentum=0.99,
         num_chains=100,
         num_sweeps=40,
+        negative_phase="pcd",
         seed=0,
-        kl_balancing=False,
         **kwargs,
     ):
-        super().__init__(image_shape, kl_factor, training_samples, seed, kl_balancing, **kwargs)
+        super().__init__(image_shape, seed, **kwargs)
+        self.likelihood, self.pixels = likelihood, make_pixels(likelihood, self.image_shape[-1])
+        if likelihood != "bernoulli" and decoder is None:
+            raise ValueError(
+                "Another likelihood than that of binary pixels needs a `decoder` of your own. Received: "
+                f"likelihood={likelihood!r}, decoder=None"
+            )
         self.latent_units = positive_integers("latent_units", latent_units)
         if not self.latent_units:
             raise ValueError("`latent_units` must name at least one group. Received: an empty sequence")
@@ -92,6 +108,7 @@ class DVAE(DiscreteVAE):
         self.batch_normalization_momentum = float(batch_normalization_momentum)
         self.num_chains = positive_integer("num_chains", num_chains)
         self.num_sweeps = positive_integer("num_sweeps", num_sweeps)
+        self._given_negative_phase = negative_phase
 
         hidden = {
             "hidden_units": NETWORKS.get(self.network, self.network),
@@ -104,14 +121,25 @@ class DVAE(DiscreteVAE):
             prior, self.latent_units, bound=bound, smoothing=self.smoothing, sides=sides, network=hidden
         )
         if self.prior.rbm is not None:
-            self.negative_phase = PersistentChains(self.prior.rbm, num_chains, num_sweeps, name="chains")
-        pixels = int(np.prod(self.image_shape))
+            self.negative_phase = make_negative_phase(
+                negative_phase, self.prior.rbm, num_chains=num_chains, num_sweeps=num_sweeps
+            )
+        pixels = math.prod(self.image_shape)
         parameters = self.prior.family.parameters_per_unit
+        self.own_encoder, features = None, pixels
+        if encoder is not None:
+            self.own_encoder = OwnNetwork(encoder, [self.image_shape], "encoder", name="own_encoder")
+            features = math.prod(self.own_encoder.output_shape_of_one)
         self.encoders = [
-            DenseStack((pixels, *self.latent_units[:i]), parameters * n, name=f"encoder_{i}", **hidden)
+            DenseStack((features, *self.latent_units[:i]), parameters * n, name=f"encoder_{i}", **hidden)
             for i, n in enumerate(self.latent_units)
         ]
-        self.decoder = DenseStack(self.latent_units, pixels, name="decoder", **hidden)
+        self._given_networks = {"encoder": encoder, "decoder": decoder}
+        if decoder is None:
+            self.decoder = DenseStack(self.latent_units, pixels, name="decoder", **hidden)
+        else:
+            latents_shape = (sum(self.latent_units),)
+            self.decoder = OwnDecoder(decoder, latents_shape, self.image_shape, self.pixels, name="decoder")
         self.data_mean = self.add_weight(
             shape=(pixels,), initializer="zeros", trainable=False, name="data_mean"
         )
@@ -128,95 +156,47 @@ class DVAE(DiscreteVAE):
         data_mean = data_mean.reshape(-1)
         self.data_mean.assign(data_mean)
         # Clipped as in Tucker et al. (2017): a pixel that is never set must not start at -inf.
-        self.decoder.output_bias.assign(numerics.log_odds(data_mean, 1e-3))
+        if isinstance(self.decoder, DenseStack):
+            self.decoder.output_bias.assign(numerics.log_odds(data_mean, 1e-3))
 
     # --- the model ---
 
-    def infer(self, x, *, seed, limit, training=False, num_samples=None) -> list:
-        """q(z_i | x, zeta_<i) group by group, each with a sample; see `posteriors`."""
-        centred = tf.reshape(x, [-1, self.data_mean.shape[0]]) - self.data_mean
-        posteriors = []
-        for encoder, s in zip(self.encoders, random.split(seed, len(self.encoders)), strict=True):
-            parameters = encoder([centred, *(p.value for p in posteriors)], training=training)
-            posteriors.append(
-                self.prior.family.posterior(
-                    parameters, seed=s, step=self.step, limit=limit, num_samples=num_samples
-                )
-            )
-        return posteriors
+    def trace(self, x, draw, *, seed=None) -> Trace:
+        """Group by group: q(z_i | x, zeta_<i), p(z_i | zeta_<i), and a value."""
+        training, groups = seed is not None, []
+        features = None if x is None else self._features(x, training)
+        for i, encoder in enumerate(self.encoders):
+            earlier = [group.value for group in groups]
+            q = None if x is None else self.prior.family(encoder([features, *earlier], training=training))
+            groups.append(Group.drawn(draw, i, q, self.prior.law(i, earlier, training)))
+        return Trace(tuple(groups), training=training)
 
-    def reconstruction(self, x, values, training=False) -> tf.Tensor:
+    def _features(self, x, training):
+        """What the networks of q see of the images, `[batch, features]`."""
+        if self.own_encoder is None:
+            return tf.reshape(x, [-1, self.data_mean.shape[0]]) - self.data_mean
+        features = self.own_encoder([self.pixels.scaled(x)], training=training)
+        return tf.reshape(features, [-1, math.prod(features.shape[1:])])
+
+    def log_prob_of_pixels(self, x, trace) -> tf.Tensor:
         """log p(x | zeta), shape `[..., batch]`."""
-        logits = self.decoder(values, training=training)
+        if isinstance(self.decoder, OwnDecoder):
+            return self.decoder.log_prob(x, tf.concat(trace.values, axis=-1), trace.training)
+        logits = self.decoder(trace.values, training=trace.training)
         pixels = tf.reshape(x, [-1, self.data_mean.shape[0]])
         return tf.reduce_sum(numerics.bernoulli_log_prob(pixels, logits), axis=-1)
 
-    def latent_terms(self, x, *, seed, limit, training) -> ElboTerms:
-        """Reconstruction and KL (without log Z) of one sample for each image."""
-        posteriors = self.infer(x, seed=seed, limit=limit, training=training)
-        reconstruction = self.reconstruction(x, [p.value for p in posteriors], training)
-        kl = self.prior.kl_per_group(posteriors, step=self.step, training=training)
-        return ElboTerms(reconstruction, kl, tf.constant(0.0))
-
-    def log_weights(self, x, num_samples, *, seed, limit="binary") -> tf.Tensor:
-        """Unnormalized log p*(x, z) - log q(z | x) (without log Z), `[num_samples, batch]`, in nats."""
-        x = self._check_images(x)
-        self._check_limit(limit)
-        num_samples = positive_count("num_samples", num_samples)
-        seed_q, seed_z = random.split(self._seed_of_samples(seed, num_samples), salt="log_weights")
-        posteriors = self.infer(x, seed=seed_q, limit=limit, num_samples=num_samples)
-        log_likelihood = self.reconstruction(x, [p.value for p in posteriors])
-        return log_likelihood + self.prior.log_ratio(posteriors, step=self.step, seed=seed_z)
-
-    def posterior_means(self, x, *, seed, num_samples=100) -> list[tf.Tensor]:
-        """E[z_i | x] (or of h_i) of each group, `[batch, units]`: what `active_units` looks at.
-
-        Averaged over `num_samples` samples of the earlier groups: with one, a unit that only repeats the
-        noise of an earlier one would seem to vary with x.
-        """
-        num_samples = positive_integer("num_samples", num_samples) if len(self.encoders) > 1 else None
-        posteriors = self.posteriors(x, seed=seed, num_samples=num_samples)
-        # The first group's has no sample axis: it depends on x alone.
-        return [tf.reduce_mean(p.mean, axis=0) if p.mean.shape.rank == 3 else p.mean for p in posteriors]
-
-    def scheduled_values(self) -> dict[str, float]:
-        """The KL factor and the smoothing's parameters at the present step.
-
-        Raises:
-          ValueError: if one is out of its range there.
-        """
-        self.smoothing.check(self.step)
-        parameters = self.smoothing.parameter(self.step)
-        return {**super().scheduled_values(), **{name: float(value) for name, value in parameters.items()}}
-
-    # --- images and latents ---
-
-    def posteriors(self, x, *, seed, num_samples=None) -> list:
-        """The posterior of each group, given a sample of those before, in the binary limit."""
-        seed = self._seed_of_samples(seed, num_samples)
-        return self.infer(self._check_images(x), seed=seed, limit="binary", num_samples=num_samples)
-
-    def decoded(self, latents, *, seed) -> Decoded:
+    def generate(self, trace, *, seed) -> Decoded:
         """Images given latents: samples, and means of the pixels."""
-        means = tf.sigmoid(self.decoder(list(latents.groups), training=False))
-        images = random.bernoulli(means, seed=seed)
-        return Decoded(*(tf.reshape(v, [-1, *self.image_shape]) for v in (images, means)))
+        if isinstance(self.decoder, OwnDecoder):
+            return self.decoder.generate(tf.concat(trace.values, axis=-1), seed=seed)
+        logits = tf.reshape(self.decoder(trace.values), [-1, *self.image_shape])
+        return Decoded(self.pixels.sample(logits, seed=seed), self.pixels.mean(logits))
 
     @property
-    def latent_shapes(self) -> Latents:
+    def latent_shapes(self) -> DVAELatents:
         """The shapes of the latents without the batch."""
-        return Latents([(n,) for n in self.latent_units])
-
-    def sample_prior(self, num_samples, *, seed, num_sweeps=200, chains=None) -> Latents:
-        """Latents from the prior.
-
-        With an RBM, Gibbs chains start at random members of `chains` (by default the persistent chains) and
-        run `num_sweeps` sweeps.
-        """
-        num_samples = positive_count("num_samples", num_samples)
-        num_sweeps = positive_count("num_sweeps", num_sweeps)
-        chains = self.negative_phase if chains is None else chains
-        return Latents(self.prior.sample(num_samples, seed=seed, chains=chains, num_sweeps=num_sweeps))
+        return DVAELatents([(n,) for n in self.latent_units])
 
     def get_config(self):
         """Returns the configuration; the data mean is a weight."""
@@ -226,18 +206,14 @@ class DVAE(DiscreteVAE):
             "network": self.network,
             "prior": self.prior_name,
             "bound": self.bound,
-            "smoothing": keras.saving.serialize_keras_object(self.smoothing),
+            "smoothing": serialized(self.smoothing),
+            "likelihood": serialized(self.likelihood),
+            **{name: serialized(network) for name, network in self._given_networks.items()},
             "sides": self.sides,
             "weight_decay": self.weight_decay,
             "batch_normalization": self.batch_normalization,
             "batch_normalization_momentum": self.batch_normalization_momentum,
             "num_chains": self.num_chains,
             "num_sweeps": self.num_sweeps,
+            "negative_phase": phase_config(self._given_negative_phase, self.negative_phase),
         }
-
-    @classmethod
-    def from_config(cls, config):
-        """Builds the model from `get_config`'s result."""
-        config = dict(config)
-        config["smoothing"] = keras.saving.deserialize_keras_object(config["smoothing"])
-        return cls(**config)

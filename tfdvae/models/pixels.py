@@ -1,11 +1,76 @@
-"""Likelihoods of pixels given the parameters that a network yields for each of them."""
+"""Likelihoods of pixels given the parameters that a network yields for each of them.
 
+A model takes one by name or as an object with the attributes and methods of `Pixels`. To be saved with the
+model, such an object must be registered (`keras.saving.register_keras_serializable`) and have `get_config`
+and `from_config`.
+"""
+
+from typing import Protocol
+
+import keras
 import tensorflow as tf
 
 from tfdvae import numerics, random
 from tfdvae.distributions import DiscretizedLogisticMixture
 
 PIXELS = ("bernoulli", "discretized_logistic_mixture")
+
+
+class Pixels(Protocol):
+    """The likelihood of the pixels of an image `[..., height, width, channels]`.
+
+    Attributes:
+      num_parameters: numbers that a network yields for each pixel.
+      max_value: the value of a white pixel, for pictures.
+      data_message: what a batch with other values is told.
+    """
+
+    num_parameters: int
+    max_value: float
+    data_message: str
+
+    def are_valid(self, x) -> tf.Tensor:
+        """Whether the likelihood is defined on all pixels: a boolean scalar, false for NaN."""
+
+    def scaled(self, x) -> tf.Tensor:
+        """Pixels as inputs of networks."""
+
+    def log_prob(self, x, parameters) -> tf.Tensor:
+        """log p of each pixel, channels summed, in nats: `[..., height, width]`."""
+
+    def sample(self, parameters, *, seed) -> tf.Tensor:
+        """Pixels from the law of these `parameters [..., height, width, num_parameters]`."""
+
+    def mean(self, parameters) -> tf.Tensor:
+        """Pictures without noise."""
+
+
+def make_pixels(likelihood, channels: int, num_components: int = 10) -> Pixels:
+    """The likelihood that a model was given, by name (one of `PIXELS`) or as an object.
+
+    Raises:
+      ValueError: if it is neither.
+    """
+    if likelihood == "bernoulli":
+        return BernoulliPixels(channels)
+    if likelihood == "discretized_logistic_mixture":
+        return DiscretizedLogisticPixels(channels, num_components)
+    missing = sorted(name for name in _NAMES if not hasattr(likelihood, name))
+    if isinstance(likelihood, str) or missing:
+        raise ValueError(
+            f"`likelihood` must be one of {PIXELS}, or have what `tfdvae.models.pixels.Pixels` names. "
+            f"Received: likelihood={likelihood!r}"
+        )
+    return likelihood
+
+
+_NAMES = ("num_parameters", "max_value", "data_message", "are_valid", "scaled", "log_prob", "sample", "mean")
+
+
+def serialized(given):
+    """What a configuration holds of a likelihood, a smoothing or a network: names and blocks as they are."""
+    is_plain = given is None or isinstance(given, str | tuple | list)
+    return given if is_plain else keras.saving.serialize_keras_object(given)
 
 
 class BernoulliPixels:

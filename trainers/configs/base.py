@@ -16,7 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.binarization = "default"
     config.data.batch_size = 100
 
-    config.model_name = "DVAE"  # a class of tfdvae.models; `model` holds its arguments
+    config.model_name = "DVAE"  # a class of tfdvae.models; `model` holds its arguments and those of `Elbo`
     config.model = ml_collections.ConfigDict()
     config.model.latent_units = (200,)
     config.model.network = "nonlinear"

@@ -8,13 +8,12 @@ from tfdvae.boltzmann.log_partition.exact import exact, exact_samples
 from tfdvae.boltzmann.log_partition.path import base_from_data_means
 from tfdvae.boltzmann.log_partition.raise_estimator import LogProbEstimate, raise_log_prob
 from tfdvae.boltzmann.log_partition.reverse_annealing import reverse_annealing
-from tfdvae.boltzmann.log_partition.stored import MeasuresLogPartition, StoredLogPartition
+from tfdvae.boltzmann.log_partition.stored import StoredLogPartition
 from tfdvae.boltzmann.log_partition.tempering import parallel_tempering
 
 __all__ = [
     "LogPartitionEstimate",
     "LogProbEstimate",
-    "MeasuresLogPartition",
     "StoredLogPartition",
     "adaptive_annealing",
     "annealed_importance_sampling",

@@ -8,7 +8,7 @@ from tfdvae import random
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate, log_mean_exp
 from tfdvae.boltzmann.log_partition.path import base_biases, base_log_partition, base_samples, walk
-from tfdvae.boltzmann.log_partition.schedules import inverse_temperatures
+from tfdvae.boltzmann.log_partition.temperatures import inverse_temperatures
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine, finite_parameters
 
 

@@ -12,7 +12,7 @@ from tfdvae.boltzmann.log_partition.annealing import annealed_importance_samplin
 from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate, figures, is_above
 from tfdvae.boltzmann.log_partition.path import base_biases
 from tfdvae.boltzmann.log_partition.reverse_annealing import reverse_annealing
-from tfdvae.boltzmann.log_partition.schedules import inverse_temperatures
+from tfdvae.boltzmann.log_partition.temperatures import inverse_temperatures
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine, finite_parameters
 
 _MIN_EFFECTIVE_SAMPLES = 50

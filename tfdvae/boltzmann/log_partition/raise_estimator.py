@@ -9,7 +9,7 @@ from tfdvae import random
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann.log_partition.estimate import log_mean_exp
 from tfdvae.boltzmann.log_partition.path import base_biases, base_log_partition, checked_left_states, walk
-from tfdvae.boltzmann.log_partition.schedules import inverse_temperatures
+from tfdvae.boltzmann.log_partition.temperatures import inverse_temperatures
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine, finite_parameters
 
 _MAX_CHAINS = 16_384  # that walk at a time

@@ -11,7 +11,7 @@ from tfdvae.boltzmann.gibbs import GibbsState
 from tfdvae.boltzmann.log_partition.estimate import UPPER_KINDS, LogPartitionEstimate, log_mean_exp
 from tfdvae.boltzmann.log_partition.exact import MAX_UNITS, exact_samples
 from tfdvae.boltzmann.log_partition.path import base_biases, base_log_partition, checked_left_states, walk
-from tfdvae.boltzmann.log_partition.schedules import inverse_temperatures
+from tfdvae.boltzmann.log_partition.temperatures import inverse_temperatures
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine, finite_parameters
 
 _DEFAULT_CHAINS = 100

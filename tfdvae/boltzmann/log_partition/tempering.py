@@ -18,7 +18,7 @@ from tfdvae.boltzmann.gibbs import GibbsState
 from tfdvae.boltzmann.log_partition.estimate import LogPartitionEstimate
 from tfdvae.boltzmann.log_partition.path import base_biases, base_log_partition
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine, finite_parameters
-from tfdvae.boltzmann.tempering import (
+from tfdvae.boltzmann.replica_exchange import (
     TemperedPath,
     TemperingState,
     samples_at,
@@ -52,10 +52,10 @@ def parallel_tempering(
     """log Z by parallel tempering (Hukushima and Nemoto, 1996) from a base model to the machine.
 
     Independent ladders of replicas run along p_k ~ exp(-(1 - beta_k) E_base - beta_k E), see
-    `tfdvae.boltzmann.tempering`. During the burn-in the inverse temperatures are moved until all neighbours
-    exchange equally often, and their number grows while the acceptance is below its target. Then they are
-    fixed, and log Z_{k+1} - log Z_k comes from the samples of both neighbours (Bennett, 1976), with the right
-    side summed out.
+    `tfdvae.boltzmann.replica_exchange`. During the burn-in the inverse temperatures are moved until all
+    neighbours exchange equally often, and their number grows while the acceptance is below its target. Then
+    they are fixed, and log Z_{k+1} - log Z_k comes from the samples of both neighbours (Bennett, 1976), with
+    the right side summed out.
 
     The standard error takes the samples' correlation in time and between temperatures into account: the
     linearized estimate is averaged over blocks of five autocorrelation times, or over whole ladders where

@@ -1,5 +1,5 @@
 """DVAE++ (Vahdat et al. (2018), section 6): Boltzmann global latents, convolutional local ones."""
 
-from tfdvae.models.dvaepp.model import DVAEPlusPlus, Latents
+from tfdvae.models.dvaepp.model import DVAEPlusPlus, DVAEPlusPlusLatents
 
-__all__ = ["DVAEPlusPlus", "Latents"]
+__all__ = ["DVAEPlusPlus", "DVAEPlusPlusLatents"]

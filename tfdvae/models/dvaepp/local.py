@@ -1,9 +1,10 @@
 """The local latents: q(h_j | x, zeta, h_<j) and p(h_j | zeta, h_<j), group by group."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
-from tfdvae import random
 from tfdvae.layers import ResidualStack
 
 
@@ -15,7 +16,7 @@ class LocalLatents(keras.layers.Layer):
     normal, or fair coins.
 
     Args:
-      family: of the groups, with `event_ndims=3`.
+      family: the class of the groups' laws.
       num_groups: number of groups.
       channels: variables of a group at each place.
       features_shape: `(height, width, channels)` of the image's features.
@@ -66,44 +67,16 @@ class LocalLatents(keras.layers.Layer):
         known = [*context, *values]
         return [tf.concat(known, axis=-1)] if known else []
 
-    def infer(self, features, context, *, seed, step, limit, num_samples=None) -> list:
-        """q(h_j | x, zeta, h_<j) group by group, each with a sample.
+    def posterior(self, j, features, context, values):
+        """q(h_j | x, zeta, h_<j); `context` is a list: the upsampled global latents, or nothing."""
+        network = self.posterior_networks[j]
+        return self.family(network([features, *self._known(context, values)]), event_ndims=3)
 
-        `context` is a list: the upsampled global latents, or nothing.
-        """
-        posteriors = []
-        seeds = random.split(seed, self.num_groups)
-        for network, s in zip(self.posterior_networks, seeds, strict=True):
-            parameters = network([features, *self._known(context, [p.value for p in posteriors])])
-            posteriors.append(
-                self.family.posterior(parameters, seed=s, step=step, limit=limit, num_samples=num_samples)
-            )
-        return posteriors
+    def prior(self, j, context, values):
+        """Makes p(h_j | zeta, h_<j)."""
+        return functools.cache(lambda: self.family(self._prior_parameters(j, context, values), event_ndims=3))
 
     def _prior_parameters(self, j, context, values):
         if self.prior_networks[j] is None:
             return tf.zeros([1, *self.event_shape[:2], self.num_parameters])
         return self.prior_networks[j](self._known(context, values))
-
-    def _pairs(self, posteriors, context):
-        values = [p.value for p in posteriors]
-        return [(p, self._prior_parameters(j, context, values[:j])) for j, p in enumerate(posteriors)]
-
-    def kl_per_group(self, posteriors, context, *, step) -> list[tf.Tensor]:
-        """One KL a group, each `[batch]`."""
-        return [self.family.kl(p, theta, step=step) for p, theta in self._pairs(posteriors, context)]
-
-    def log_ratio(self, posteriors, context, *, step, seed) -> tf.Tensor:
-        """log p - log q of the sample."""
-        seeds = random.split(seed, self.num_groups)
-        pairs = zip(self._pairs(posteriors, context), seeds, strict=True)
-        return sum(self.family.log_ratio(p, theta, step=step, seed=s) for (p, theta), s in pairs)
-
-    def sample(self, num_samples, context, *, seed) -> list[tf.Tensor]:
-        """Groups by ancestral sampling, each `[num_samples, height, width, channels]`."""
-        values = []
-        for j, s in enumerate(random.split(seed, self.num_groups)):
-            parameters = self._prior_parameters(j, context, values)
-            shape = [num_samples, *parameters.shape[1:]]
-            values.append(self.family.sample(tf.broadcast_to(parameters, shape), seed=s))
-        return values

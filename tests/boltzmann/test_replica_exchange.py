@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from tests.boltzmann import chi_squared
-from tfdvae.boltzmann import RestrictedBoltzmannMachine, tempering
-from tfdvae.boltzmann.tempering import (
+from tfdvae.boltzmann import RestrictedBoltzmannMachine, replica_exchange
+from tfdvae.boltzmann.replica_exchange import (
     TemperedPath,
     TemperingState,
     samples_at,
@@ -102,7 +102,9 @@ def test_leaves_the_joint_law_of_the_ladder_unchanged(num_ladders, num_sweeps, p
 def untraced(monkeypatch):
     """Runs the kernel without the traces made before, so that it can be replaced in part."""
     monkeypatch.setattr(
-        tempering, "_sweeps", lambda path, state, n, seed, num_parts: tempering._run(path, state, n, seed)
+        replica_exchange,
+        "_sweeps",
+        lambda path, state, n, seed, num_parts: replica_exchange._run(path, state, n, seed),
     )
     return monkeypatch
 
@@ -121,20 +123,20 @@ def untraced(monkeypatch):
     ids=["always", "never uphill", "no pairs"],
 )
 def test_wrong_exchanges_are_found(name, wrong, path, untraced):
-    untraced.setattr(tempering, name, wrong)
+    untraced.setattr(replica_exchange, name, wrong)
     state = exact_state(path, 40_000)
     if name == "_partners":
         with pytest.raises(tf.errors.InvalidArgumentError):
             tempering_sweeps(path, state, 2, seed=0)
         return
     # A Gibbs step hides most of the fault, so it takes the exchange alone.
-    untraced.setattr(tempering, "draw_units", lambda logits, noise: tf.zeros_like(logits))
+    untraced.setattr(replica_exchange, "draw_units", lambda logits, noise: tf.zeros_like(logits))
     new, _ = tempering_sweeps(path, state, 1, seed=0)
     assert ladder_p_value(path, TemperingState(state.left, new.slot)) < FALSE_FAILURES
 
 
 def test_exchanges_alone_leave_the_law_unchanged(path, untraced):
-    untraced.setattr(tempering, "draw_units", lambda logits, noise: tf.zeros_like(logits))
+    untraced.setattr(replica_exchange, "draw_units", lambda logits, noise: tf.zeros_like(logits))
     state = exact_state(path, 40_000)
     new, _ = tempering_sweeps(path, state, 1, seed=0)
     assert 0.05 < np.mean(new.slot != state.slot) < 0.95
@@ -207,7 +209,7 @@ def test_is_a_function_of_the_seed(num_ladders, path):
 
 
 def test_another_machine_and_ladder_do_not_trace_again(path, make_machine):
-    kernels = (tempering._sweeps_in_one_part, tempering._sweeps_in_two_parts)
+    kernels = (replica_exchange._sweeps_in_one_part, replica_exchange._sweeps_in_two_parts)
 
     def traces():
         return np.array([k.experimental_get_tracing_count() for k in kernels])

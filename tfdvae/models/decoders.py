@@ -1,18 +1,57 @@
-"""The decoder p(x | zeta, h), in one piece or scale by scale (Vahdat et al. (2018), appendix G.1)."""
+"""Decoders p(x | latents): of residual networks, in one piece or scale by scale, or of a user's own."""
+
+import math
 
 import keras
 import tensorflow as tf
 
-from tfdvae import random
-from tfdvae.distributions.multi_scale import MultiScaleFactorization
-from tfdvae.layers import ResidualStack
+from tfdvae import numerics, random
+from tfdvae.layers import OwnNetwork, ResidualStack
 from tfdvae.layers.convolution import Conv2D
 from tfdvae.layers.residual import apply_to_images, halved_sizes
-from tfdvae.models.likelihood import Decoded
+from tfdvae.models.base import Decoded
+from tfdvae.models.multi_scale import MultiScaleFactorization
+
+
+class OwnDecoder(keras.layers.Layer):
+    """A network of a user's that yields the parameters of all pixels.
+
+    Args:
+      network: a Keras layer or model from latents `[batch, *latents_shape]` to `[batch, height, width,
+        pixels.num_parameters]`, or as many numbers in another shape.
+      latents_shape: of the latents, which it sees one after the other along the last axis.
+      image_shape: `(height, width, channels)` of the images.
+      pixels: the pixels' likelihood; see `pixels`.
+
+    Raises:
+      ValueError: if the network does not take or yield these shapes.
+    """
+
+    def __init__(self, network, latents_shape, image_shape, pixels, **kwargs):
+        super().__init__(**kwargs)
+        self.pixels = pixels
+        self.parameters_shape = (*image_shape[:2], pixels.num_parameters)
+        words = "the parameters of all pixels, [batch, {}, {}, {}]".format(*self.parameters_shape)
+        size = math.prod(self.parameters_shape)
+        self.own = OwnNetwork(network, [latents_shape], "decoder", size, words, name="own")
+        self.built = True
+
+    def _parameters(self, latents, training=False):
+        output = self.own([latents], training=training)
+        return numerics.reshape_event(output, len(self.own.output_shape_of_one), self.parameters_shape)
+
+    def log_prob(self, x, latents, training=False) -> tf.Tensor:
+        """log p(x | latents), shape `[..., batch]`, in nats."""
+        return tf.reduce_sum(self.pixels.log_prob(x, self._parameters(latents, training)), axis=[-2, -1])
+
+    def generate(self, latents, *, seed) -> Decoded:
+        """Images from p(x | latents), and the mean of each pixel's law."""
+        parameters = self._parameters(latents)
+        return Decoded(self.pixels.sample(parameters, seed=seed), self.pixels.mean(parameters))
 
 
 class Decoder(keras.layers.Layer):
-    """Residual networks that scale the latents up to the image.
+    """Residual networks that scale the latents up to the image (Vahdat et al. (2018), appendix G.1).
 
     The unconditional decoder is one stage, "context" and all of "upsample", with a convolution that yields
     the parameters of all pixels. The conditional one has a stage for each scale of the image: "context" for
@@ -110,8 +149,9 @@ class Decoder(keras.layers.Layer):
             parameters.append(theta)
         return parameters
 
-    def log_prob(self, x, latents) -> tf.Tensor:
+    def log_prob(self, x, latents, training=False) -> tf.Tensor:
         """log p(x | zeta, h), shape `[..., batch]`, in nats."""
+        del training
         parameters = self.parameters(x, latents)
         return self.scales.log_prob(
             [self.pixels.log_prob(self.scales.at_scale(x, i), theta) for i, theta in enumerate(parameters)]

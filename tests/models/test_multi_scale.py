@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdvae.distributions.multi_scale import MultiScaleFactorization
+from tfdvae.models.multi_scale import MultiScaleFactorization
 
 # height, width, base scale: strides
 CASES = {

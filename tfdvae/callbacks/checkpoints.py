@@ -1,148 +1,15 @@
-"""Keras callbacks: logs, checkpoints that survive `kill -9`, pictures, the health of chains."""
+"""Training states that survive `kill -9`, and a learning rate that is part of them."""
 
-import csv
 import json
-import os
 import pathlib
-import time
 
 import h5py
 import keras
 import numpy as np
-import tensorflow as tf
 from absl import logging
 
-from tfdvae import random
 from tfdvae._validation import positive_integer
-from tfdvae.boltzmann import GibbsState, PersistentChains
-from tfdvae.boltzmann.diagnostics import chain_health
 from tfdvae.files import WRITING, user_path, write_atomically, write_json
-
-
-class ChainHealthProbe(keras.callbacks.Callback):
-    """Says after each epoch whether the persistent chains of the prior still mix; see `chain_health`.
-
-    The figures go into the epoch's logs as `chains_autocorrelation_time` (sweeps), `chains_r_hat` and
-    `chains_flip_rate`: put this callback before those that write logs. What is wrong, with advice, goes into
-    the program's log as a warning, once until it has passed. The chains are not changed, and the probe is a
-    function of the model's step. Models without `PersistentChains` are left alone.
-
-    Args:
-      num_sweeps: length of the probe run.
-      seed: of the probe, together with the step.
-    """
-
-    def __init__(self, num_sweeps=100, seed=0):
-        super().__init__()
-        self.num_sweeps = positive_integer("num_sweeps", num_sweeps)
-        self.seed = random.as_seed(seed)
-        self._has_warned = False
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Probes the chains."""
-        chains = self.model.negative_phase
-        if not isinstance(chains, PersistentChains):
-            return
-        step = int(self.model.step.numpy())
-        state = GibbsState(tf.convert_to_tensor(chains.left), tf.convert_to_tensor(chains.right))
-        seed = random.fold_in(random.split(self.seed, 1, salt="chain_health")[0], step)
-        health = chain_health(self.model.rbm, state, num_sweeps=self.num_sweeps, seed=seed)
-        if logs is not None:
-            for name in ("autocorrelation_time", "r_hat", "flip_rate"):
-                logs[f"chains_{name}"] = getattr(health, name)
-        if health.warning and not self._has_warned:
-            logging.warning("Step %d: %s", step, health.warning)
-        self._has_warned = health.warning is not None
-
-
-class MetricsLog(keras.callbacks.Callback):
-    """One row an epoch in a CSV file, and the same scalars for TensorBoard.
-
-    Columns: epoch, step, the metrics (nats), the schedules' values at that step, the stored log Z
-    with its standard error and step, and `seconds` since this object was made. `fit` first drops the rows
-    after the model's step and a row that an interruption cut off: on resuming, a row is never there twice.
-    (TensorBoard keeps both, equal, points.)
-
-    Args:
-      path: the CSV file.
-      tensorboard_dir: where to write events, or `None`.
-    """
-
-    def __init__(self, path, tensorboard_dir=None):
-        super().__init__()
-        self.path = user_path(path)
-        self.tensorboard_dir = user_path(tensorboard_dir, "tensorboard_dir") if tensorboard_dir else None
-        self._start = time.monotonic()
-        self._fields = None
-        self._writer = None
-
-    def on_train_begin(self, logs=None):
-        """Drops the rows that will be written again."""
-        self._fields = None
-        if self.path.exists():
-            lines = _whole_rows(self.path.read_text(), int(self.model.step.numpy()))
-            self._fields = next(csv.reader(lines[:1]), None)
-            write_atomically(self.path, lambda name: pathlib.Path(name).write_text("".join(lines)))
-        if self.tensorboard_dir:
-            self._writer = tf.summary.create_file_writer(str(self.tensorboard_dir))
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Appends a row."""
-        row = {"epoch": epoch + 1, "step": int(self.model.step.numpy()), **self._scalars(logs or {})}
-        row["seconds"] = round(time.monotonic() - self._start, 1)
-        new = self._fields is None
-        self._fields = self._fields or list(row)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a", newline="") as file:
-            writer = csv.DictWriter(file, self._fields, extrasaction="ignore", lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-            file.flush()
-            os.fsync(file.fileno())
-        if self._writer:
-            with self._writer.as_default(step=row["step"]):
-                for name, value in row.items():
-                    if name not in ("epoch", "step"):
-                        tf.summary.scalar(name.replace("val_", "validation/"), value)
-            self._writer.flush()
-
-    def on_train_end(self, logs=None):
-        """Closes the event file."""
-        if self._writer:
-            self._writer.close()
-            self._writer = None
-
-    def _scalars(self, logs):
-        model = self.model
-        row = {name: float(value) for name, value in logs.items()}
-        row.update(model.scheduled_values())
-        row["learning_rate"] = float(model.optimizer.learning_rate)
-        if model.rbm is not None:
-            stored = model.stored_log_partition
-            estimate = None if stored.is_empty else stored.estimate
-            row["log_partition_estimate"] = estimate.value if estimate else np.nan
-            row["log_partition_error"] = estimate.standard_error if estimate else np.nan
-            row["log_partition_step"] = stored.step
-        return row
-
-
-def _whole_rows(text: str, last_step: int) -> list[str]:
-    """The header and the rows up to a step, without what an interruption cut off."""
-    header, *rows = [*text.splitlines(keepends=True), ""]
-    fields = next(csv.reader([header]), [])
-    if not header.endswith("\n") or "step" not in fields:
-        return []
-    kept = [header]
-    for row in rows:
-        cells = next(csv.reader([row]), [])
-        if not row.endswith("\n") or len(cells) != len(fields):
-            break
-        step = cells[fields.index("step")]
-        if not step.isdecimal() or int(step) > last_step:
-            break
-        kept.append(row)
-    return kept
 
 
 class PlateauDecay(keras.callbacks.ReduceLROnPlateau):
@@ -311,44 +178,3 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             self._save(f"step-{step:08d}.weights.h5")
             for old in self._states()[: -self.keep]:
                 old.unlink()
-
-
-class ImageGrids(keras.callbacks.Callback):
-    """Shows samples and reconstructions in TensorBoard every `every_epochs` epochs, and at the end of `fit`.
-
-    Args:
-      tensorboard_dir: where to write events.
-      images: a batch of images to reconstruct.
-      every_epochs: how often.
-      num_images: images in each grid.
-    """
-
-    def __init__(self, tensorboard_dir, images, every_epochs=10, num_images=16):
-        super().__init__()
-        self.tensorboard_dir = str(user_path(tensorboard_dir, "tensorboard_dir"))
-        self.every_epochs = positive_integer("every_epochs", every_epochs)
-        self.num_images = positive_integer("num_images", num_images)
-        self.images = images[: self.num_images]
-        self._writer = None
-
-    def on_train_begin(self, logs=None):
-        """Opens the event file."""
-        self._writer = tf.summary.create_file_writer(self.tensorboard_dir)
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Writes the grids."""
-        if (epoch + 1) % self.every_epochs and epoch + 1 != self.params.get("epochs"):
-            return
-        step = int(self.model.step.numpy())
-        with self._writer.as_default(step=step):
-            pairs = [self.images, self.model.reconstruct(self.images, seed=step, mean=True)]
-            for name, images in (
-                ("samples", self.model.sample(self.num_images, seed=step, mean=True)),
-                ("reconstructions", tf.concat(pairs, axis=2)),
-            ):
-                tf.summary.image(name, images / self.model.max_pixel, max_outputs=self.num_images)
-        self._writer.flush()
-
-    def on_train_end(self, logs=None):
-        """Closes the event file."""
-        self._writer.close()

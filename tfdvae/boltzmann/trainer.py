@@ -4,21 +4,65 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdvae import numerics, random
+from tfdvae import numerics
 from tfdvae._validation import finite, integer, not_negative
-from tfdvae.boltzmann.chains import ContrastiveDivergence, PersistentChains, TemperedChains
-from tfdvae.boltzmann.log_partition import LogPartitionEstimate, MeasuresLogPartition
-from tfdvae.boltzmann.log_partition.estimate import checked_estimate
+from tfdvae.boltzmann.log_partition import LogPartitionEstimate
+from tfdvae.boltzmann.measured import MeasuredModel
+from tfdvae.boltzmann.negative_phases import make_negative_phase, serialize
 from tfdvae.boltzmann.pseudo_likelihood import pseudo_log_likelihood, stochastic_pseudo_log_likelihood
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine
-from tfdvae.training import TrainedModel, running_means, update_means
+from tfdvae.training import StepTerms, running_means, update_means
 
-NEGATIVE_PHASES = ("pcd", "cd", "tempered")
 _MEAN_MARGIN = 1e-3  # a unit that is always off starts with a bias of -6.9, not of minus infinity
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
-class RBMTrainer(MeasuresLogPartition, TrainedModel):
+class MaximumLikelihood:
+    """The mean log p(x) = -F(x) - log Z of a machine's left side, the right side summed out.
+
+    The gradient of the free energy F is exact, that of log Z comes from the negative samples. With them too
+    the right side is summed out, which has the same mean and a smaller variance.
+    """
+
+    def scheduled_values(self, step) -> dict[str, float]:
+        """Nothing follows a schedule."""
+        del step
+        return {}
+
+    def __call__(self, model, left, *, seed, negative) -> StepTerms:
+        """The free energies whose gradient is that of minus the log-likelihood, with the figures of the
+        weights before the update.
+        """
+        rbm = model.rbm
+        samples = tf.stop_gradient(tf.cast(negative.left, rbm.coupling.dtype))
+        shares = _shares(negative.log_weights, samples)
+        # One call for data and samples: a gradient of two terms does not depend on their order.
+        free_energy = rbm.free_energy(tf.concat([left, samples], axis=0))
+        data_energy, sample_energy = tf.split(free_energy, [tf.shape(left)[0], tf.shape(samples)[0]])
+        loss, common = numerics.mean_or_zero(data_energy), 0.0
+        if model.negative_phase.starts_from_data:  # a sample for each example
+            loss -= numerics.mean_or_zero(sample_energy)
+        else:
+            common -= tf.reduce_sum(shares * sample_energy)
+        if model.weight_decay:
+            common += model.weight_decay * tf.reduce_sum(tf.square(rbm.parameters.coupling))
+        pseudo = stochastic_pseudo_log_likelihood(rbm.parameters, left, seed=seed)
+        gap = tf.reduce_sum(shares * sample_energy) - numerics.mean_or_zero(data_energy)
+        figures = {"pseudo_log_likelihood": numerics.mean_or_zero(pseudo), "free_energy_gap": gap}
+        return StepTerms(loss, common, figures)
+
+    def get_config(self):
+        """There is nothing to configure."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config):
+        """The inverse of `get_config`."""
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="tfdvae")
+class RBMTrainer(MeasuredModel):
     """Fits a machine to binary vectors, its left side, with the right side summed out.
 
     A step follows the gradient of the mean log p(x) = -F(x) - log Z over a batch: that of the free energy F
@@ -48,11 +92,12 @@ class RBMTrainer(MeasuresLogPartition, TrainedModel):
     Args:
       rbm: the machine; its left side is what the data shows.
       negative_phase: `"pcd"` (`PersistentChains`), `"cd"` (`ContrastiveDivergence`), `"tempered"`
-        (`TemperedChains`), or an object with `negative_samples` as in `chains`. To be saved, it must be a
-        registered Keras layer that is made from its machine and its configuration.
-      num_chains: persistent chains of one replica, for `"pcd"` and `"tempered"`.
-      num_sweeps: Gibbs sweeps of one update, for the three names.
-      num_temperatures: inverse temperatures of each chain, for `"tempered"`.
+        (`TemperedChains`), `"annealed"` (`AnnealedSamples`), or an object as `NegativePhase` says. To be
+        saved, it must be a registered Keras layer that is made from its machine and its configuration.
+      num_chains: chains of one replica, for all names but `"cd"`.
+      num_sweeps: Gibbs sweeps of one update, for all names but `"annealed"`.
+      num_temperatures: inverse temperatures of each chain, for `"tempered"` (by default 10) and `"annealed"`
+        (by default 100).
       weight_decay: factor of the sum of squares of the coupling, which is added to what is minimized.
       seed: base seed of everything random in training and evaluation.
 
@@ -66,7 +111,7 @@ class RBMTrainer(MeasuresLogPartition, TrainedModel):
         negative_phase="pcd",
         num_chains=100,
         num_sweeps=2,
-        num_temperatures=10,
+        num_temperatures=None,
         weight_decay=0.0,
         seed=0,
         **kwargs,
@@ -77,23 +122,14 @@ class RBMTrainer(MeasuresLogPartition, TrainedModel):
         self.rbm = rbm
         self.weight_decay = not_negative("weight_decay", weight_decay)
         self.seed = integer("seed", seed)
-        if negative_phase == "pcd":
-            negative_phase = PersistentChains(rbm, num_chains, num_sweeps, name="chains")
-        elif negative_phase == "cd":
-            negative_phase = ContrastiveDivergence(rbm, num_sweeps, name="chains")
-        elif negative_phase == "tempered":
-            negative_phase = TemperedChains(rbm, num_chains, num_temperatures, num_sweeps, name="chains")
-        elif not hasattr(negative_phase, "negative_samples"):
-            raise ValueError(
-                f"`negative_phase` must be one of {NEGATIVE_PHASES} or have a method `negative_samples`. "
-                f"Received: {negative_phase=}"
-            )
-        if getattr(negative_phase, "_machine", lambda: rbm)() is not rbm:
-            raise ValueError(
-                "`negative_phase` samples another machine. Make it with the `rbm` that is trained"
-            )
-        self.negative_phase = negative_phase
-        self._add_step_and_log_partition()
+        self.negative_phase = make_negative_phase(
+            negative_phase,
+            rbm,
+            num_chains=num_chains,
+            num_sweeps=num_sweeps,
+            num_temperatures=num_temperatures,
+        )
+        self._add_step()
         self._training_means = running_means("pseudo_log_likelihood", "free_energy_gap")
         self._test_means = running_means("log_likelihood", "pseudo_log_likelihood")
         self.built = True
@@ -124,49 +160,26 @@ class RBMTrainer(MeasuresLogPartition, TrainedModel):
 
     # --- training ---
 
-    def compile(self, optimizer="sgd", **kwargs):
+    @property
+    def default_objective(self) -> "MaximumLikelihood":
+        """What `compile` takes where it is given none."""
+        return MaximumLikelihood()
+
+    def compile(self, optimizer="sgd", objective=None, **kwargs):
         """As `TrainedModel.compile`."""
-        super().compile(optimizer, **kwargs)
+        super().compile(optimizer, objective, **kwargs)
 
-    def _step_objective(self, left):
-        """The free energies whose gradient is that of minus the log-likelihood, with the figures of the
-        weights before the update.
-        """
-        context = tf.distribute.get_replica_context()
-        seed_samples, seed_units = random.split(self._replica_seed(self.step, "train_step"))
-        from_data = getattr(self.negative_phase, "starts_from_data", False)
-        start = {"left": left} if from_data else {}
-        samples = self.negative_phase.negative_samples(seed=seed_samples, **start)
-        dtype = self.rbm.coupling.dtype
-        negative = tf.stop_gradient(tf.cast(samples.left, dtype))
+    def _seeds_of_step(self):
+        seed_samples, seed_units = super()._seeds_of_step()
+        return seed_units, seed_samples
 
-        # Each example counts the same in the whole batch, even if the replicas' shares differ; so do chains.
-        size = tf.cast(tf.shape(left)[0], dtype)
-        num_replicas = context.num_replicas_in_sync
-        whole = size if num_replicas == 1 else context.all_reduce(tf.distribute.ReduceOp.SUM, size)
-        shares = _shares(samples.log_weights, negative)
-        negative_weights = tf.ones_like(shares) / whole if from_data else shares / num_replicas
-        weights = tf.concat([tf.ones_like(left[:, 0]) / whole, -negative_weights], axis=0)
-
-        def objective():
-            # One call for data and samples: a gradient of two terms does not depend on their order.
-            free_energy = self.rbm.free_energy(tf.concat([left, negative], axis=0))
-            surrogate = tf.reduce_sum(weights * free_energy)
-            if self.weight_decay:
-                decay = self.weight_decay * tf.reduce_sum(tf.square(self.rbm.parameters.coupling))
-                surrogate += decay / num_replicas  # replicas' gradients are summed
-            pseudo = stochastic_pseudo_log_likelihood(self.rbm.parameters, left, seed=seed_units)
-            data_energy, sample_energy = tf.split(free_energy, [tf.shape(left)[0], tf.shape(negative)[0]])
-            gap = tf.reduce_sum(shares * sample_energy) - numerics.mean_or_zero(data_energy)
-            return surrogate, {
-                "pseudo_log_likelihood": numerics.mean_or_zero(pseudo),
-                "free_energy_gap": gap,
-            }
-
-        return objective
+    def _left_of_data(self, x, *, seed):
+        del seed
+        return x
 
     def _logged(self, figures, count):
-        return update_means(self._training_means, count, **figures)
+        named = {name: figures[name] for name in self._training_means}
+        return update_means(self._training_means, count, **named)
 
     def test_step(self, data):
         """Mean log-likelihood, with the stored log Z, and pseudo-log-likelihood of a batch."""
@@ -189,16 +202,6 @@ class RBMTrainer(MeasuresLogPartition, TrainedModel):
     def get_metrics_result(self):
         """The means of what has been trained or tested since they were last reset."""
         return {m.name: m.result() for m in self.metrics if m.count.numpy() > 0}
-
-    def evaluate(self, *args, **kwargs):
-        """As `TrainedModel.evaluate`; measures log Z first where the stored estimate is stale."""
-        self._refresh_log_partition()
-        return super().evaluate(*args, **kwargs)
-
-    def test_on_batch(self, *args, **kwargs):
-        """As `TrainedModel.test_on_batch`; measures log Z first where the stored estimate is stale."""
-        self._refresh_log_partition()
-        return super().test_on_batch(*args, **kwargs)
 
     # --- evaluation ---
 
@@ -224,7 +227,7 @@ class RBMTrainer(MeasuresLogPartition, TrainedModel):
             on other weights.
         """
         left = self._checked_vectors(left)
-        estimate = self.log_partition if log_partition is None else checked_estimate(log_partition)
+        estimate = self.resolve_log_partition(log_partition)
         return tf.cast(-tf.cast(self.rbm.free_energy(left), tf.float64) - estimate.value, tf.float32)
 
     def pseudo_log_likelihood(self, left) -> tf.Tensor:
@@ -282,17 +285,10 @@ class RBMTrainer(MeasuresLogPartition, TrainedModel):
         Raises:
           ValueError: if the negative phase is no registered Keras layer.
         """
-        phase = self.negative_phase
-        registered = keras.saving.get_registered_name(type(phase))
-        if keras.saving.get_registered_object(registered) is not type(phase):
-            raise ValueError(
-                "To be saved, the negative phase must be a Keras layer with "
-                f"`@keras.saving.register_keras_serializable`. Received: a {type(phase).__name__}"
-            )
         return {
             "name": self.name,
             "rbm": keras.saving.serialize_keras_object(self.rbm),
-            "negative_phase": {"registered_name": registered, "config": phase.get_config()},
+            "negative_phase": serialize(self.negative_phase),
             "weight_decay": self.weight_decay,
             "seed": self.seed,
         }
@@ -302,9 +298,7 @@ class RBMTrainer(MeasuresLogPartition, TrainedModel):
         """The inverse of `get_config`."""
         config = dict(config)
         rbm = keras.saving.deserialize_keras_object(config.pop("rbm"))
-        phase = config.pop("negative_phase")
-        phase = keras.saving.get_registered_object(phase["registered_name"])(rbm, **phase["config"])
-        return cls(rbm, phase, **config)
+        return cls(rbm, **config)
 
 
 def _shares(log_weights, samples) -> tf.Tensor:
