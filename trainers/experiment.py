@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import inspect
 import json
 import os
 import platform
@@ -90,12 +91,14 @@ def smoothing(config) -> Smoothing:
 
 
 def model(config, data_dir=None) -> DiscreteVAE:
-    """The model, uncompiled; a `DVAE` centred on the training data (on nothing if `data_dir` is `False`)."""
+    """The model, uncompiled; one that takes a `data_mean` gets that of the training data, unless `data_dir` is
+    `False`.
+    """
     c, kind = config.data, MODELS[config.model_name]
     arguments = {k: v for k, v in config.model.to_dict().items() if k not in ELBO_ARGUMENTS}
     if "base_scale" in arguments:
         arguments["base_scale"] = arguments["base_scale"] or None
-    if kind is DVAE and data_dir is not False:
+    if "data_mean" in inspect.signature(kind).parameters and data_dir is not False:
         arguments["data_mean"] = data.training_mean(c.name, data_dir, c.binarization)
     return kind(
         image_shape=data.info(c.name).image_shape,
