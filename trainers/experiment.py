@@ -91,9 +91,7 @@ def smoothing(config) -> Smoothing:
 
 
 def model(config, data_dir=None) -> DiscreteVAE:
-    """The model, uncompiled; one that takes a `data_mean` gets that of the training data, unless `data_dir` is
-    `False`.
-    """
+    """The model, uncompiled; a `data_mean` is that of the training data, or none if `data_dir` is `False`."""
     c, kind = config.data, MODELS[config.model_name]
     arguments = {k: v for k, v in config.model.to_dict().items() if k not in ELBO_ARGUMENTS}
     if "base_scale" in arguments:
