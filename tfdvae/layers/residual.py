@@ -253,6 +253,7 @@ class ResidualStack(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         """Maps the inputs to the output of the last block, in the dtype of the weights."""
+        del training  # there is nothing that it would change
         for block in self.blocks:
             inputs = [block(inputs)]
         return tf.cast(inputs[0], self.variable_dtype)
@@ -265,7 +266,7 @@ class ResidualStack(keras.layers.Layer):
             leading = tf.broadcast_static_shape(leading, shape)
         return (*leading, *self.output_shape_of_images)
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs, training=False):
         """Returns the symbolic output, in the dtype of the weights."""
         shape = self.compute_output_shape([x.shape for x in inputs])
         return keras.KerasTensor(shape, dtype=self.variable_dtype)
