@@ -238,12 +238,12 @@ def test_contrastive_divergence_comes_near(teacher):
 def test_a_teacher_is_not_found_without_a_negative_phase_of_its_own(teacher):
     machine, x = teacher
 
-    class Coins:
-        def negative_samples(self, *, seed):
+    class Coins(AllStates):
+        def negative_samples(self, *, seed, left=None):
             left = tf.cast(tf.random.stateless_uniform([100, LEFT], seed) < 0.5, tf.float32)
             return NegativeSamples(left, left[:, :RIGHT])
 
-    trainer, _ = fit_teacher(x, Coins(), steps=300)
+    trainer, _ = fit_teacher(x, Coins, steps=300)
     assert divergence(machine, trainer.rbm) > TOLERANCE
 
 

@@ -180,3 +180,23 @@ def test_another_backend_fails_at_import_with_a_message(backend):
     last_line = outcome.stderr.strip().splitlines()[-1]
     assert last_line.startswith("ImportError: tfdvae needs the TensorFlow backend of Keras")
     assert repr(backend) in last_line
+
+
+def test_an_import_leaves_the_devices_alone():
+    """A program may still set up its devices, as the one for several replicas on one processor does."""
+    modules = ", ".join(f"tfdvae.{layer}" for layer in LAYERS)
+    program = (
+        f"import {modules}; import tensorflow as tf; "
+        "cpu = tf.config.list_physical_devices('CPU')[0]; "
+        "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)"
+    )
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    outcome = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert outcome.returncode == 0, outcome.stderr

@@ -58,7 +58,7 @@ def fixed_draws(monkeypatch):
         units = shape[-1]
         return tf.broadcast_to((tf.cast(tf.range(units), dtype) + 0.5) / tf.cast(units, dtype), shape)
 
-    def negative_samples(phase, *, seed):
+    def negative_samples(phase, *, seed, left=None):
         left, right = (np.indices([CHAINS, n]).sum(axis=0) % 2 for n in UNITS)
         return NegativeSamples(tf.constant(left, tf.float32), tf.constant(right, tf.float32))
 

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import pathlib
 import shutil
 
 import keras
@@ -11,7 +12,6 @@ from matplotlib import image
 
 import tfdvae
 from tests.trainers.experiments import assert_same_run, metrics, summary_tags, tiny_config, weights
-from tfdvae import callbacks
 from tfdvae.models import DVAE
 from trainers import evaluate, experiment, train
 
@@ -136,7 +136,7 @@ def test_interrupted_training_ends_like_an_uninterrupted_one(finished, tmp_path,
         if not target.name.startswith("step-"):
             return replace(source, target)
         os.truncate(source, 1000)
-        patch.setattr(callbacks.pathlib.Path, "unlink", lambda *_, **__: None)  # no time to clear up
+        patch.setattr(pathlib.Path, "unlink", lambda *_, **__: None)  # no time to clear up
         raise Killed
 
     with monkeypatch.context() as patch:

@@ -44,7 +44,14 @@ class DiscreteVAE(BoundedModel):
       seed: base seed of everything random in training and evaluation through Keras.
     """
 
-    default_objective = Elbo()
+    def _elbo_arguments(self) -> dict:
+        """The arguments of the bound that is trained by default."""
+        return {}
+
+    @property
+    def default_objective(self) -> Elbo:
+        """What `compile` takes where it is given none."""
+        return Elbo(**self._elbo_arguments())
 
     def _finish_init(self):
         super()._finish_init()
@@ -315,5 +322,5 @@ class DiscreteVAE(BoundedModel):
         moved = {name: config.pop(name) for name in ELBO_ARGUMENTS if name in config}
         model = cls(**config)
         if moved:
-            model.default_objective = Elbo(**moved)
+            model._elbo_arguments = lambda: moved
         return model

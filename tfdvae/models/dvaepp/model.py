@@ -19,7 +19,6 @@ from tfdvae.models.decoders import Decoder, OwnDecoder
 from tfdvae.models.dvaepp.local import LocalLatents
 from tfdvae.models.pixels import make_pixels, serialized
 from tfdvae.models.priors import check_smoothing, make_prior
-from tfdvae.objectives import Elbo
 
 GLOBAL_PRIORS = ("rbm", "bernoulli", "normal", "none")
 LOCAL_PRIORS = ("normal", "bernoulli", "none")
@@ -87,7 +86,6 @@ class DVAEPlusPlus(DiscreteVAE):
     posterior_samples = 10
     seed_salt = "dvaepp"
     bound = "marginal"  # of directed groups
-    default_objective = Elbo(kl_balancing=True)
 
     def __init__(
         self,
@@ -295,6 +293,9 @@ class DVAEPlusPlus(DiscreteVAE):
         """The shapes of the latents without the batch."""
         local = [] if self.local is None else [self.local.event_shape] * self.local_groups
         return DVAEPlusPlusLatents([] if self.prior is None else [(n,) for n in self.global_units], local)
+
+    def _elbo_arguments(self):
+        return {"kl_balancing": True}
 
     def get_config(self):
         """Returns the configuration."""
