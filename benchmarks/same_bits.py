@@ -29,7 +29,7 @@ _HERE = pathlib.Path(__file__).resolve()
 def flat(name, value):
     """Yields arrays with names, of nested lists, tuples, dictionaries and tensors."""
     if isinstance(value, dict):
-        # Version 0.1.0 exported the means of the pixels under another name.
+        # Older builds export the means of the pixels under another name.
         value = sorted(("means" if k == "probabilities" else k, v) for k, v in value.items())
     elif isinstance(value, list | tuple):
         value = [(str(i), v) for i, v in enumerate(value)]

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 
 def slow_but(fast, values):
-    """The `values` as parameters of a test, all but the `fast` ones marked slow."""
-    return [value if value in fast else pytest.param(value, marks=pytest.mark.slow) for value in values]
+    """The `values` (of several parameters: tuples) of a test, all but the `fast` ones marked slow."""
+    slow = {value: value if isinstance(value, tuple) else (value,) for value in values if value not in fast}
+    return [pytest.param(*slow[v], marks=pytest.mark.slow) if v in slow else v for v in values]
 
 
 # Values of a parameter `run_eagerly`: what a graph does is tested too, after the fast tests.

@@ -62,7 +62,7 @@ def _draw_from_generator(values):
     n = values.num_samples
     inputs = {"seed": export.row_seeds(values.seed, n), "num_sweeps": np.full(n, 100)}
     outputs = generator.predict("sample", **inputs)
-    # Generators of version 0.1.0 call the means of the pixels "probabilities".
+    # Older generators call the means of the pixels "probabilities".
     means = "means" if "means" in outputs else "probabilities"
     images = outputs[means if values.mean else "images"]
     vmax = generator.card.get("max_pixel", 1.0)

@@ -98,10 +98,10 @@ FAST = [("rbm, exponential", 1), ("rbm, spike", 1), ("bernoulli, joint", 1), ("b
 
 
 @pytest.mark.parametrize(
-    "arguments", slow_but(FAST, [*((case, 1) for case in CASES), ("rbm, exponential", 3)]), ids=str
+    ("case", "training_samples"),
+    slow_but(FAST, [*((case, 1) for case in CASES), ("rbm, exponential", 3)]),
 )
-def test_update_is_the_gradient_of_the_annealed_bound(arguments):
-    case, training_samples = arguments
+def test_update_is_the_gradient_of_the_annealed_bound(case, training_samples):
     model, law, x = build(case, keras.optimizers.SGD(1.0), training_samples=training_samples)
     start = [v.numpy() for v in model.trainable_variables]
     exact = exact_gradients(model, law, x)

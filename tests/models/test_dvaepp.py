@@ -8,7 +8,7 @@ from scipy.special import log_expit, logsumexp
 from scipy.stats import norm
 
 from tests.boltzmann import chi_squared
-from tests.graphs import without_graphs
+from tests.graphs import slow_but, without_graphs
 from tests.models import oracles, smoothed_oracles
 from tfdvae import random
 from tfdvae.boltzmann import log_partition_surrogate
@@ -392,7 +392,7 @@ def row_of_table_3(global_prior, local_prior, smoothing, run_eagerly):
 
 @pytest.mark.parametrize(
     ("global_prior", "local_prior", "smoothing"),
-    [row if row in FAST_ROWS else pytest.param(*row, marks=pytest.mark.slow) for row in ROWS],
+    slow_but(FAST_ROWS, ROWS),
 )
 def test_rows_of_table_3(global_prior, local_prior, smoothing):
     model, x = row_of_table_3(global_prior, local_prior, smoothing, run_eagerly=True), every_image()

@@ -42,7 +42,7 @@ class AnnealedSamples(keras.layers.Layer):
     def negative_samples(self, *, seed, left=None) -> NegativeSamples:
         """Anneals all chains; see the class."""
         del left
-        return self._annealed(self.num_chains, seed)
+        return self._annealed(seed)
 
     def start(self, num_samples, *, seed) -> tf.Tensor:
         """Annealed samples, drawn again by their weights."""
@@ -51,22 +51,22 @@ class AnnealedSamples(keras.layers.Layer):
             raise ValueError(
                 "Annealed samples have no seeds of rows: give one seed, or start from `PersistentChains`"
             )
-        samples = self._annealed(self.num_chains, seed_walk)
+        samples = self._annealed(seed_walk)
         # The place of a uniform number among the cumulated weights.
         cumulated = tf.cumsum(tf.nn.softmax(samples.log_weights))
         uniform = random.uniform([num_samples], seed=seed_rows, dtype=cumulated.dtype)
         rows = tf.searchsorted(cumulated, uniform * cumulated[-1])
         return tf.gather(samples.left, tf.minimum(rows, self.num_chains - 1))
 
-    def _annealed(self, num_chains, seed):
+    def _annealed(self, seed):
         parameters = tf.nest.map_structure(tf.stop_gradient, self._machine().parameters)
         seed_base, seed_walk, seed_right = random.split(seed, 3, salt="annealed_samples")
         base = base_biases("zero", parameters)
         betas = np.arange(self.num_temperatures + 1) / self.num_temperatures
-        left = base_samples(base, num_chains, seed=seed_base)
+        left = base_samples(base, self.num_chains, seed=seed_base)
         annealed = walk(parameters, base, left, betas, seed=seed_walk)
         right_units = parameters.coupling.shape[1]
-        noise = unit_noise(num_chains, right_units, noise_seed(seed_right, dtype=left.dtype))
+        noise = unit_noise(self.num_chains, right_units, noise_seed(seed_right, dtype=left.dtype))
         right = draw_units(annealed.left @ parameters.coupling + parameters.right_bias, noise)
         return NegativeSamples(*map(tf.stop_gradient, (annealed.left, right, annealed.log_weights)))
 

@@ -17,15 +17,3 @@ __all__ = [
     "Value",
     "draws",
 ]
-__all__ = [
-    "Bernoulli",
-    "BoltzmannPrior",
-    "Draw",
-    "Group",
-    "Law",
-    "Normal",
-    "OneHotCategorical",
-    "Trace",
-    "Value",
-    "draws",
-]

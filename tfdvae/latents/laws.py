@@ -2,7 +2,7 @@
 
 A law is anything with the attributes and methods of `Law`. Its parameters have the shape `[batch, ...event]`,
 or `[samples, batch, ...event]` where they depend on samples of earlier groups; the event has one axis
-(units) or three (height, width, channels).
+(units), two (variables, classes) or three (height, width, channels).
 """
 
 import dataclasses
@@ -72,9 +72,12 @@ class _Factorial:
         """The sum over the event."""
         return tf.reduce_sum(values, axis=list(range(-self.event_ndims, 0)))
 
-    def _batch_of(self, num_samples, values):
-        shape = tf.concat([[num_samples], tf.shape(values)[-self.event_ndims :]], axis=0)
-        return tf.broadcast_to(values, shape)
+    def sample(self, num_samples, *, seed):
+        """The hard samples of a batch of noise."""
+        return self.hard(random.uniform(self._shape_of_batch(num_samples), seed=seed))
+
+    def _shape_of_batch(self, num_samples):
+        return tf.concat([[num_samples], tf.shape(self.mean)[-self.event_ndims :]], axis=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +108,8 @@ class Bernoulli(_Factorial):
 
     def sample(self, num_samples, *, seed):
         """Variables in {0, 1}."""
-        return random.bernoulli(tf.sigmoid(self._batch_of(num_samples, self.logits)), seed=seed)
+        probs = tf.broadcast_to(self.mean, self._shape_of_batch(num_samples))
+        return random.bernoulli(probs, seed=seed)
 
     def log_prob(self, value):
         """Linear in the value."""
@@ -156,11 +160,6 @@ class Normal(_Factorial):
         """Continuous variables are what they are."""
         del smoothing, step
 
-    def sample(self, num_samples, *, seed):
-        """Variables from the law."""
-        law = Normal(self._batch_of(num_samples, self.parameters), self.event_ndims)
-        return law.hard(law.noise(seed=seed))
-
     def log_prob(self, value):
         """The density."""
         return self.distribution.log_prob(value)
@@ -201,11 +200,6 @@ class OneHotCategorical(_Factorial):
     def smoothed(self, smoothing, step):
         """A `Smoothing` is one of binary variables."""
         del smoothing, step
-
-    def sample(self, num_samples, *, seed):
-        """One-hot vectors."""
-        law = OneHotCategorical(self._batch_of(num_samples, self.scores), self.event_ndims)
-        return law.hard(law.noise(seed=seed))
 
     def log_prob(self, value):
         """log p of the class in the place of the class, 0 in the others; linear in the value."""

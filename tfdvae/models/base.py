@@ -313,7 +313,7 @@ class DiscreteVAE(BoundedModel):
     def from_config(cls, config):
         """Builds the model from `get_config`'s result.
 
-        In files of version 0.0 the arguments of `Elbo` are among those of the model.
+        In older files the arguments of `Elbo` are among those of the model.
         """
         config = dict(config)
         for name, value in config.items():

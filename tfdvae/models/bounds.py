@@ -127,10 +127,16 @@ class BoundedModel(MeasuredModel):
         """A seed for each group, from one for a pass."""
         return self._seeds_of_groups(self._seeds_of_fields(seed, self.seed_salt))
 
+    @staticmethod
+    def _seed_of_samples(seed, num_samples):
+        """From a seed for each image, `[batch, 2]`, one for each sample of it; any other seed stays."""
+        if num_samples is None or not random.are_row_seeds(seed) or len(seed.shape) > 2:
+            return seed
+        return random.sample_seeds(seed, num_samples)
+
     def draw(self, limit, *, seed, num_samples=None) -> draws.Posterior:
         """Draws from q in one of the two limits, `"binary"` or `"smoothed"`, for `trace`."""
-        if num_samples is not None and random.are_row_seeds(seed) and len(seed.shape) == 2:
-            seed = random.sample_seeds(seed, num_samples)  # one for each sample of an image
+        seed = self._seed_of_samples(seed, num_samples)
         if limit == "binary":
             return draws.Posterior(self.group_seeds(seed), num_samples)
         return draws.Smoothed(self.group_seeds(seed), self.smoothing, self.step, num_samples)
@@ -147,6 +153,8 @@ class BoundedModel(MeasuredModel):
         """
         num_samples = self.posterior_samples if num_samples is None else num_samples
         num_samples = positive_integer("num_samples", num_samples)
+        if sum(map(len, self.latent_shapes)) == 1:  # there are no earlier groups
+            num_samples = None
         trace = self.posterior_trace(x, seed=seed, num_samples=num_samples)
         means = []
         for group in trace.groups:
@@ -187,8 +195,7 @@ class BoundedModel(MeasuredModel):
         x = self._check_images(x)
         self._check_limit(limit)
         num_samples = positive_count("num_samples", num_samples)
-        if random.are_row_seeds(seed) and len(seed.shape) == 2:
-            seed = random.sample_seeds(seed, num_samples)
+        seed = self._seed_of_samples(seed, num_samples)
         seed_q, *seeds_z = random.split(seed, 1 + len(self.latent_shapes), salt="log_weights")
         trace = self.trace(x, self.draw(limit, seed=seed_q, num_samples=num_samples))
         ratios = log_ratios(self, trace, seeds=self._seeds_of_groups(seeds_z))
