@@ -6,7 +6,10 @@ import pytest
 from tests.boltzmann.hard_machines import ferromagnet, glass, hidden_pattern, planted
 from tests.boltzmann.log_partition_cases import CASES
 from tfdvae.boltzmann import RBMTrainer, log_partition
+from tfdvae.boltzmann.log_partition import adaptive
 from tfdvae.boltzmann.log_partition.adaptive import adaptive_annealing
+from tfdvae.boltzmann.log_partition.coverage import anneal_from
+from tfdvae.boltzmann.log_partition.estimate import log_mean_exp
 
 SETTINGS = {"num_chains": 128, "num_temperatures": 200, "seed": 0}
 HARD = {
@@ -65,6 +68,31 @@ def test_goes_on_until_the_chains_suffice():
     assert longer.diagnostics["num_temperatures"] in (120, 480, 1920, 7680)
     assert longer.effective_sample_size >= 20
     assert abs(longer.value - log_partition.exact(rbm).value) < 5 * longer.standard_error
+
+
+@pytest.mark.parametrize(
+    ("errors", "num_temperatures", "says"),
+    [(4, 800, ()), (-40, 200, ("contradict one another, with 200 temperatures",))],
+)
+def test_bases_that_are_apart_by_chance_are_annealed_again(monkeypatch, errors, num_temperatures, says):
+    """The second base's first weights are moved until the bases are so many standard errors apart."""
+
+    def moved(parameters, bases, num_chains, betas, *, seed):
+        first, second = anneal_from(parameters, bases, num_chains, betas, seed=seed)
+        if len(betas) == SETTINGS["num_temperatures"] + 1:
+            means = [log_mean_exp(p.log_weights) for p in (first, second)]
+            apart = errors * np.hypot(*(m.standard_error for m in means))
+            shift = means[0].value + apart - means[1].value
+            second = second._replace(log_weights=second.log_weights + shift)
+        return [first, second]
+
+    monkeypatch.setattr(adaptive, "anneal_from", moved)
+    estimate = adaptive_annealing(CASES[5].machine(), **SETTINGS)
+    assert estimate.failure is None
+    assert estimate.diagnostics["num_temperatures"] == num_temperatures
+    assert len(estimate.warnings) == len(says)
+    assert all(words in warning for words, warning in zip(says, estimate.warnings, strict=True))
+    assert abs(estimate.value - CASES[5].log_z()) < 5 * estimate.standard_error
 
 
 def test_a_failure_is_stored_and_refused(monkeypatch):

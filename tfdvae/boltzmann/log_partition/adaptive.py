@@ -19,6 +19,7 @@ from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine, finite_parameters
 
 BASES = ("zero", "centered")
 _GROWTH = 4  # of the number of temperatures, from one attempt to the next
+_CERTAIN = 5  # standard errors apart, from which on a contradiction needs no second look
 
 
 def adaptive_annealing(
@@ -43,6 +44,10 @@ def adaptive_annealing(
     distribution that the chains hardly visit. If it does not suffice, all is repeated with four times as many
     temperatures, up to `max_temperatures`. If it still does not, the estimate is a failure.
 
+    Two bases that are 3 to 5 standard errors apart may be so by chance: of many estimates some are, and the
+    errors are themselves estimates. They too anneal again (see `confirm`), and only what is still apart then,
+    or is further apart, is said to contradict.
+
     Args:
       rbm: the machine.
       num_chains: chains of an attempt, at least 2; half as many again may start from modes.
@@ -50,8 +55,8 @@ def adaptive_annealing(
       max_temperatures: of the last one; by default 16 times as many, so that the budget is 21 times the
         first attempt.
       min_effective_samples: what suffices.
-      confirm: whether to go on, within the budget, until the other base suffices too. If it never does, the
-        estimate is the better base's alone, with a warning.
+      confirm: whether to go on, within the budget, until the other base suffices too and agrees. If it never
+        does, the estimate is the better base's alone, with a warning.
       num_starts: of the search for modes (see `mean_field.find_modes`).
       seed: the seed.
 
@@ -60,9 +65,10 @@ def adaptive_annealing(
       `upper = None`. After a failure `value` and `standard_error` are NaN, `failure` says what was found and
       what to do, and `lower` is the largest lower bound that is known. The diagnostics hold `failure`,
       `trustworthy` (nothing failed, and both bases suffice and agree), `warnings`, a tuple of messages,
-      `agree` (whether the bases do), `effective_sample_size`, `num_chains` and `num_temperatures` of the last
-      attempt, `base_values` and `base_effective_sample_sizes` of its bases, `mean_field_bound`, `num_modes`,
-      `num_annealed_modes` and `missed` (see `coverage`).
+      `agree` (whether the bases do), `contradict` (whether they are more than 5 standard errors apart),
+      `effective_sample_size`, `num_chains` and `num_temperatures` of the last attempt, `base_values` and
+      `base_effective_sample_sizes` of its bases, `mean_field_bound`, `num_modes`, `num_annealed_modes` and
+      `missed` (see `coverage`).
 
     Raises:
       ValueError: if a number is not a positive integer, there are fewer than two chains, or a weight is not
@@ -86,7 +92,7 @@ def adaptive_annealing(
             num_starts,
             seed=random.fold_in(seed, num_temperatures),
         )
-        unconfirmed = confirm and estimate.diagnostics["agree"] and not estimate.trustworthy
+        unconfirmed = confirm and not (estimate.trustworthy or estimate.diagnostics["contradict"])
         if not (estimate.failure or unconfirmed) or num_temperatures == max_temperatures:
             return estimate
         num_temperatures = min(_GROWTH * num_temperatures, max_temperatures)
@@ -133,6 +139,7 @@ def _attempt(parameters, num_chains, num_temperatures, min_effective_samples, nu
             "trustworthy": failure is None and not warnings,
             "warnings": warnings,
             "agree": bases_agree,
+            "contradict": not agree(*means, _CERTAIN),
             "effective_sample_size": mean.effective_sample_size,
             "num_chains": num_chains,
             "num_temperatures": num_temperatures,

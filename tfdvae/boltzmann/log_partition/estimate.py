@@ -132,18 +132,18 @@ def _tail_variance(log_weights):
 # --- two estimates, each with a value and a standard error ---
 
 
-def agree(first, second) -> bool:
-    """Whether two estimates lie within 3 standard errors of their difference."""
-    return abs(first.value - second.value) <= _allowed(first, second)
+def agree(first, second, standard_errors: float = STANDARD_ERRORS) -> bool:
+    """Whether two estimates lie within so many standard errors of their difference, 3 by default."""
+    return abs(first.value - second.value) <= standard_errors * _error_of_difference(first, second)
 
 
 def is_above(first, second) -> bool:
-    """Whether the first one lies above the second by more than that."""
-    return first.value - second.value > _allowed(first, second)
+    """Whether the first one lies above the second by more than 3 standard errors of their difference."""
+    return first.value - second.value > STANDARD_ERRORS * _error_of_difference(first, second)
 
 
-def _allowed(first, second):
-    return STANDARD_ERRORS * math.hypot(first.standard_error, second.standard_error)
+def _error_of_difference(first, second):
+    return math.hypot(first.standard_error, second.standard_error)
 
 
 def figures(estimate) -> str:
