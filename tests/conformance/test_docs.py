@@ -246,7 +246,7 @@ def test_the_script_on_own_networks_runs(capsys, tmp_path, monkeypatch):
 
 def test_the_scripts_on_own_likelihoods_and_objectives_run():
     model = run_script("own_networks.md", 1)["model"]
-    objective = run_script("own_networks.md", 2)["StraightThrough"]()
+    objective = run_script("own_networks.md", 3)["StraightThrough"]()
     counts = np.random.default_rng(0).binomial(16, 0.3, (20, 8, 8, 1)).astype(np.float32)
     model.compile("adam", objective, run_eagerly=True)
     assert np.isfinite(model.fit(counts, batch_size=10, verbose=0).history["elbo"]).all()
@@ -259,6 +259,19 @@ def test_the_scripts_on_own_likelihoods_and_objectives_run():
         model.elbo_terms(counts + 0.5, seed=0)
     model = type(model).from_config(model.get_config())
     assert model.pixels.n == 16
+
+
+def test_the_script_on_own_smoothings_runs():
+    names = run_script("own_networks.md", 2)
+    q, rho = np.meshgrid([0.0, 0.3, 0.5, 0.9, 1.0], np.linspace(0.001, 0.999, 99))
+    zeta = np.float64(names["Triangular"](probs=q.astype(np.float32)).quantile(rho.astype(np.float32)))
+    np.testing.assert_allclose(q * zeta**2 + (1 - q) * (2 * zeta - zeta**2), rho, atol=1e-6)
+    model = names["model"]
+    model.compile("adam", run_eagerly=True)
+    images = np.random.default_rng(0).binomial(1, 0.3, (20, 8, 8, 1)).astype(np.float32)
+    assert np.isfinite(model.fit(images, batch_size=10, verbose=0).history["loss"]).all()
+    again = type(model).from_config(model.get_config())
+    assert type(again.smoothing) is names["TriangularSmoothing"]
 
 
 # --- the pages of the models ---

@@ -91,6 +91,13 @@ def test_it_is_saved_and_exported(model, tmp_path):
     np.testing.assert_array_equal(generator.sample(3, seed=2), model.sample(3, seed=tf.constant(seeds)))
 
 
+def test_an_objective_that_smooths_is_refused():
+    model = Ladder()
+    model.compile("adam", run_eagerly=True)
+    with pytest.raises(ValueError, match="Categorical latents have no smoothing"):
+        model.fit(EVERY, batch_size=32, verbose=0)
+
+
 def test_another_model_trains_with_the_new_objective():
     model = DVAE(image_shape=(2, 3, 1), latent_units=(2, 2), network=(6,), num_chains=20, seed=2)
     model.compile(keras.optimizers.Adam(0.02), StraightThrough(), run_eagerly=True)

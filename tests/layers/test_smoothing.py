@@ -115,6 +115,43 @@ def test_schedules_are_evaluated_at_the_step_and_survive_the_config():
     assert layer.distribution(LOGITS.astype(np.float64), step=50).beta.dtype == tf.float64
 
 
+class Steeper(OverlappingExponential):
+    """The overlapping exponential with twice the rate."""
+
+    def __init__(self, logits=None, probs=None, rate=None, name="Steeper"):
+        super().__init__(logits, probs, beta=2.0 * rate, name=name)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class SteeperSmoothing(Smoothing):
+    distribution_class = Steeper
+
+
+def test_a_smoothing_of_ones_own():
+    layer = SteeperSmoothing(rate=decay(2.0, 4.0))
+    assert (layer.has_density, layer.has_posterior, layer.smoothing) == (True, True, "SteeperSmoothing")
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
+    assert config["registered_name"] == "tests>SteeperSmoothing"
+    for each in (layer, keras.saving.deserialize_keras_object(config)):
+        zeta = each(LOGITS, seed=1, training=True, step=50)
+        want = OverlappingExponential(logits=LOGITS, beta=6.0).quantile(random.uniform(LOGITS.shape, seed=1))
+        np.testing.assert_allclose(zeta, want, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parameters", "message"),
+    [
+        ((), {}, r"The smoothing 'SteeperSmoothing' needs the parameter `rate`\. Received: \{\}"),
+        ((), {"rate": 1.0, "beta": 2.0}, r"has the parameters \['rate'\]\. Received: beta=2\.0"),
+        (("overlapping_exponential",), {"rate": 1.0}, r"takes no name\. Received: 'overlapping_exponential'"),
+        ((), {"rate": decay(8.0, -8.0)}, r"\(0, 1000\]\. Received: beta=.* at step 50"),
+    ],
+)
+def test_bad_arguments_of_ones_own(arguments, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        SteeperSmoothing(*arguments, **parameters)
+
+
 def test_gradients_reach_the_logits_inside_a_graph():
     layer = Smoothing("overlapping_exponential", beta=decay(5.0, 9.0))
 

@@ -27,6 +27,10 @@ from tfdvae.models import DVAE
             r"`sides` must give one of .* for each of the 2 groups. Received: sides=\('left'",
         ),
         (dict(sides=("left", "top")), "`sides` must give one of"),
+        (
+            dict(smoothing="binary_concrete"),
+            r"`smoothing` must be a `tfdvae\.layers\.Smoothing`.*Received: smoothing='binary_concrete'",
+        ),
         (dict(num_chains=0), "`num_chains` must be a positive integer. Received: num_chains=0"),
         (dict(num_sweeps=0), "`num_sweeps` must be a positive integer. Received: num_sweeps=0"),
         (dict(data_mean=np.zeros([3])), r"`data_mean` must be an image of shape \(1, 2, 1\)"),

@@ -23,12 +23,15 @@ class Law(Protocol):
 
     Attributes:
       parameters_per_unit: numbers that a network yields for each variable, along the last axis.
+      standard_first: whether a first group's prior has the parameters 0 and learns none: of variables whose
+        location and scale the networks around them can take over.
       event_ndims: axes of the event.
       logits: log-odds of binary variables; `None` of others.
       mean: of each variable.
     """
 
     parameters_per_unit: ClassVar[int]
+    standard_first: ClassVar[bool]
     event_ndims: int
     logits: tf.Tensor | None
     mean: tf.Tensor
@@ -40,7 +43,8 @@ class Law(Protocol):
         """The sample that the noise stands for."""
 
     def smoothed(self, smoothing, step):
-        """The law of the variables as a `Smoothing` smooths them; `None` of those that need none."""
+        """The law of the variables as a `Smoothing` smooths them; `None` of those whose samples are
+        differentiable as they are. Raises a `ValueError` where there is none."""
 
     def sample(self, num_samples, *, seed) -> tf.Tensor:
         """A batch of `num_samples`, where the law is that of a prior, whose batch may have one place."""
@@ -60,6 +64,8 @@ class Law(Protocol):
 
 class _Factorial:
     """What factorial laws share: the shapes of samples, and the sum over an event."""
+
+    standard_first: ClassVar[bool] = False
 
     def noise(self, *, seed, num_samples=None):
         """Uniform numbers in (0, 1)."""
@@ -140,6 +146,7 @@ class Normal(_Factorial):
     parameters: tf.Tensor
     event_ndims: int = 1
     parameters_per_unit: ClassVar[int] = 2
+    standard_first: ClassVar[bool] = True
     logits: ClassVar[None] = None
 
     def __post_init__(self):
@@ -198,8 +205,15 @@ class OneHotCategorical(_Factorial):
         return tf.one_hot(largest, self.scores.shape[-1])
 
     def smoothed(self, smoothing, step):
-        """A `Smoothing` is one of binary variables."""
-        del smoothing, step
+        """A `Smoothing` is one of binary variables.
+
+        Raises:
+          ValueError: always, for hard samples would train no encoder, without a word.
+        """
+        raise ValueError(
+            "Categorical latents have no smoothing. Train with an objective whose `draw` is another one, "
+            "such as `tfdvae.latents.draws.StraightThrough`"
+        )
 
     def log_prob(self, value):
         """log p of the class in the place of the class, 0 in the others; linear in the value."""

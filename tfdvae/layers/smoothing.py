@@ -1,5 +1,7 @@
 """The smoothing transformations as one Keras layer."""
 
+import inspect
+
 import keras
 import tensorflow as tf
 
@@ -14,13 +16,14 @@ from tfdvae.distributions import (
 )
 from tfdvae.distributions.smoothed_bernoulli import RelaxedBernoulli
 
-# name -> (distribution, required parameters, optional parameters)
 _SMOOTHINGS = {
-    "overlapping_exponential": (OverlappingExponential, ("beta",), ()),
-    "overlapping_logistic": (OverlappingLogistic, ("scale",), ("loc0", "loc1")),
-    "spike_and_exponential": (SpikeAndExponential, ("beta",), ()),
-    "binary_concrete": (BinaryConcrete, ("temperature",), ()),
+    "overlapping_exponential": OverlappingExponential,
+    "overlapping_logistic": OverlappingLogistic,
+    "spike_and_exponential": SpikeAndExponential,
+    "binary_concrete": BinaryConcrete,
 }
+# Of a distribution's constructor, what is no parameter of the smoothing.
+_OTHER_ARGUMENTS = ("self", "logits", "probs", "validate_args", "allow_nan_stats", "name")
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
@@ -39,10 +42,14 @@ class Smoothing(keras.layers.Layer):
 
     The layer has no weights and no state. Logits in half precision are cast to float32.
 
+    A smoothing of your own is a subclass with the attribute `distribution_class`, a `RelaxedBernoulli` or
+    `SmoothedBernoulli` (see there what it implements), whose constructor takes `logits`, `probs` and the
+    parameters; the subclass is constructed with the parameters alone.
+
     Args:
       smoothing: "overlapping_exponential" (parameter `beta`), "overlapping_logistic" (`scale`, and
         `loc0`, `loc1` if not 0 and 1), "spike_and_exponential" (`beta`) or "binary_concrete"
-        (`temperature`).
+        (`temperature`); none for a subclass with a distribution of its own.
       name: name of the layer.
       trainable: as in `keras.layers.Layer`; without effect, as there are no weights.
       dtype: as in `keras.layers.Layer`; the result has the dtype of the logits.
@@ -67,21 +74,30 @@ class Smoothing(keras.layers.Layer):
         schedule says at which step.
     """
 
-    def __init__(self, smoothing: str, *, name=None, trainable=True, dtype=None, **parameters):
+    distribution_class: type[RelaxedBernoulli] | None = None
+
+    def __init__(self, smoothing: str | None = None, *, name=None, trainable=True, dtype=None, **parameters):
         super().__init__(name=name, trainable=trainable, dtype=dtype, autocast=False)
-        if smoothing not in _SMOOTHINGS:
-            raise ValueError(f"`smoothing` must be one of {sorted(_SMOOTHINGS)}. Received: {smoothing!r}")
-        self.smoothing = smoothing
-        self.distribution_class, required, optional = _SMOOTHINGS[smoothing]
+        if self.distribution_class is None:
+            if smoothing not in _SMOOTHINGS:
+                raise ValueError(f"`smoothing` must be one of {sorted(_SMOOTHINGS)}. Received: {smoothing!r}")
+            self.distribution_class = _SMOOTHINGS[smoothing]
+        elif smoothing is not None:
+            raise ValueError(
+                f"{type(self).__name__} is a smoothing of its own and takes no name. Received: {smoothing!r}"
+            )
+        self.smoothing = smoothing or type(self).__name__
+        required, optional = self._names(self.distribution_class)
         for parameter in required:
             if parameter not in parameters:
                 raise ValueError(
-                    f"The smoothing {smoothing!r} needs the parameter `{parameter}`. Received: {parameters}"
+                    f"The smoothing {self.smoothing!r} needs the parameter `{parameter}`. "
+                    f"Received: {parameters}"
                 )
         for parameter, value in parameters.items():
             if parameter not in required + optional:
                 raise ValueError(
-                    f"The smoothing {smoothing!r} has the parameters {[*required, *optional]}. "
+                    f"The smoothing {self.smoothing!r} has the parameters {required + optional}. "
                     f"Received: {parameter}={value!r}"
                 )
             number_or_schedule(parameter, value)
@@ -91,6 +107,14 @@ class Smoothing(keras.layers.Layer):
         }
         check_all_steps(self.check, self._parameters.values())
         self.built = True
+
+    @staticmethod
+    def _names(distribution_class):
+        """The parameters of a law that must be given (their default is `None`), and the others."""
+        arguments = inspect.signature(distribution_class.__init__).parameters
+        defaults = {n: a.default for n, a in arguments.items() if n not in _OTHER_ARGUMENTS}
+        required = [n for n, default in defaults.items() if default in (None, inspect.Parameter.empty)]
+        return required, [n for n in defaults if n not in required]
 
     @property
     def has_density(self) -> bool:
@@ -157,16 +181,15 @@ class Smoothing(keras.layers.Layer):
             name: keras.saving.serialize_keras_object(value) if is_schedule(value) else value
             for name, value in self._parameters.items()
         }
-        return {**config, "smoothing": self.smoothing, **parameters}
+        own = type(self).distribution_class is not None
+        return {**config, **({} if own else {"smoothing": self.smoothing}), **parameters}
 
     @classmethod
     def from_config(cls, config):
         """Rebuilds the layer, schedules included."""
-        _, required, optional = _SMOOTHINGS.get(config.get("smoothing"), (None, (), ()))
+        of_layers = ("name", "trainable", "dtype", "smoothing")
         config = {
-            name: keras.saving.deserialize_keras_object(value)
-            if name in required + optional and isinstance(value, dict)
-            else value
+            name: value if name in of_layers else keras.saving.deserialize_keras_object(value)
             for name, value in config.items()
         }
         return super().from_config(config)

@@ -11,11 +11,11 @@ from tfdvae import numerics
 from tfdvae._validation import positive_integer, positive_integers
 from tfdvae.boltzmann.negative_phases import make_negative_phase, phase_config
 from tfdvae.latents import Group, Trace
-from tfdvae.layers import DenseStack, OwnNetwork, Smoothing
+from tfdvae.layers import DenseStack, OwnNetwork
 from tfdvae.models.base import Decoded, DiscreteVAE
 from tfdvae.models.decoders import OwnDecoder
 from tfdvae.models.pixels import make_pixels, serialized
-from tfdvae.models.priors import make_prior
+from tfdvae.models.priors import make_prior, smoothing_or_default
 
 NETWORKS = {"linear": (), "nonlinear": (200, 200)}
 
@@ -102,7 +102,7 @@ class DVAE(DiscreteVAE):
             )
         self.prior_name, self.bound = prior, bound
         self.sides = None if sides is None else tuple(sides)
-        self.smoothing = smoothing or Smoothing("overlapping_exponential", beta=8.0)
+        self.smoothing = smoothing_or_default(smoothing)
         self.weight_decay = float(weight_decay)
         self.batch_normalization = bool(batch_normalization)
         self.batch_normalization_momentum = float(batch_normalization_momentum)

@@ -11,8 +11,9 @@ import functools
 import keras
 import tensorflow as tf
 
-from tfdvae.latents import Bernoulli, BoltzmannPrior
+from tfdvae.latents import BoltzmannPrior
 from tfdvae.latents.laws import LAWS
+from tfdvae.layers import Smoothing
 from tfdvae.layers.dense import DenseStack
 from tfdvae.objectives.kl import BOUNDS
 
@@ -22,11 +23,12 @@ PRIORS = ("rbm", *LAWS)
 class DirectedPrior(keras.layers.Layer):
     """Directed factorial groups, p(z_i | zeta_<i) (Vahdat et al. (2018), section 4) or p(h_i | h_<i).
 
-    The first group's logits are weights if it is binary; a continuous one is standard normal.
+    The first group's parameters are weights, or zero where the law says so: continuous variables are standard
+    normal there.
 
     Args:
       latent_units: units of each group.
-      family: `Bernoulli` or `Normal`.
+      family: the class of the laws, as `Bernoulli` or `Normal`.
       network: keyword arguments of the `DenseStack`s of the later groups.
     """
 
@@ -38,9 +40,9 @@ class DirectedPrior(keras.layers.Layer):
         self.family = family
         parameters = family.parameters_per_unit
         self.first_logits = None
-        if family is Bernoulli:
+        if not family.standard_first:
             self.first_logits = self.add_weight(
-                shape=(self.latent_units[0],), initializer="zeros", name="first_logits"
+                shape=(parameters * self.latent_units[0],), initializer="zeros", name="first_logits"
             )
         self.networks = [
             DenseStack(self.latent_units[:i], parameters * units, name=f"prior_{i}", **network)
@@ -92,6 +94,22 @@ def make_prior(name, latent_units, *, bound, smoothing, sides, network):
     if name == "rbm":
         return BoltzmannPrior(latent_units, sides, name="prior")
     return DirectedPrior(latent_units, LAWS[name], network, name="prior")
+
+
+def smoothing_or_default(smoothing) -> Smoothing:
+    """The `Smoothing` that is given, or the overlapping exponential with beta 8.
+
+    Raises:
+      ValueError: if it is something else.
+    """
+    if smoothing is None:
+        return Smoothing("overlapping_exponential", beta=8.0)
+    if not isinstance(smoothing, Smoothing):
+        raise ValueError(
+            "`smoothing` must be a `tfdvae.layers.Smoothing`, such as "
+            f'Smoothing("overlapping_exponential", beta=8.0). Received: smoothing={smoothing!r}'
+        )
+    return smoothing
 
 
 def check_smoothing(smoothing, bound) -> None:

@@ -10,7 +10,7 @@ from tfdvae._validation import positive_integer, positive_integers
 from tfdvae.boltzmann.negative_phases import make_negative_phase, phase_config
 from tfdvae.latents import Group, Trace
 from tfdvae.latents.laws import LAWS
-from tfdvae.layers import DenseStack, Smoothing
+from tfdvae.layers import DenseStack
 from tfdvae.layers.normalization import make_batch_normalization
 from tfdvae.layers.own import residual_or_own
 from tfdvae.layers.residual import halved_sizes
@@ -18,7 +18,7 @@ from tfdvae.models.base import Decoded, DiscreteVAE
 from tfdvae.models.decoders import Decoder, OwnDecoder
 from tfdvae.models.dvaepp.local import LocalLatents
 from tfdvae.models.pixels import make_pixels, serialized
-from tfdvae.models.priors import check_smoothing, make_prior
+from tfdvae.models.priors import check_smoothing, make_prior, smoothing_or_default
 
 GLOBAL_PRIORS = ("rbm", "bernoulli", "normal", "none")
 LOCAL_PRIORS = ("normal", "bernoulli", "none")
@@ -130,7 +130,7 @@ class DVAEPlusPlus(DiscreteVAE):
         self.context_blocks = context
         self.decoder_blocks = decoder if isinstance(decoder, keras.layers.Layer) else tuple(decoder)
         self.base_scale, self.decoder_input = base_scale, decoder_input
-        self.smoothing = smoothing or Smoothing("overlapping_exponential", beta=8.0)
+        self.smoothing = smoothing_or_default(smoothing)
         self.sides = None if sides is None else tuple(sides)
         self.weight_decay = float(weight_decay)
         self.batch_normalization_momentum = float(batch_normalization_momentum)
