@@ -49,7 +49,7 @@ from tfdvae.models import DVAE
     ],
 )
 def test_arguments_are_checked(arguments, message):
-    if "smoothing" in arguments:
+    if isinstance(arguments.get("smoothing"), tuple):
         name, parameters = arguments["smoothing"]
         arguments = {**arguments, "smoothing": Smoothing(name, **parameters)}
     with pytest.raises(ValueError, match=message):
