@@ -20,6 +20,13 @@ COLOURS = {
     "batch normalization": "#ececec",
     "prior": "#e6dcf2",
     "variables": "#ffffff",
+    # Packages.
+    "models": "#d9e8f7",
+    "training": "#ececec",
+    "objectives": "#fde5cc",
+    "latents": "#dcefd6",
+    "boltzmann": "#e6dcf2",
+    "export": "#ffffff",
 }
 # In inches.
 BOX_WIDTH, LINE, PADDING, GAP, LEGEND = 1.4, 0.145, 0.055, 0.18, 0.45
@@ -108,6 +115,20 @@ class Picture:
                 y = target.y + shift
                 self.arrows.append([(start, source.y), (x, source.y), (x, y), (end, y)])
 
+    def elbow(self, source: Box, target: Box, lane: int = 0) -> None:
+        """An arrow down from a box, and sideways to another below it; in the same column along its left.
+
+        Arrows from different boxes of a column do not meet if they have different lanes.
+        """
+        if source.x == target.x:
+            x = source.left - 0.06 - 0.05 * lane
+            points = [(source.left, source.y), (x, source.y), (x, target.y), (target.left, target.y)]
+        else:
+            right = target.x > source.x
+            x = source.x + (0.4 - 0.08 * lane) * (BOX_WIDTH if right else -BOX_WIDTH)
+            points = [(x, source.bottom), (x, target.y), (target.left if right else target.right, target.y)]
+        self.arrows.append(points)
+
     def labels(self) -> list[str]:
         """All that is written in the boxes and titles."""
         titles = [text for _, _, text in self.titles]
@@ -153,7 +174,8 @@ def _draw(axes, box):
         return
     axes.add_patch(_rectangle(box.left, box.top, BOX_WIDTH, box.height, COLOURS[box.kind]))
     y = box.top + PADDING + LINE / 2
-    axes.text(box.x, y, box.name, ha="center", va="center", weight="bold")
+    size = _STYLE["font.size"] * min(1.0, 20 / len(box.name))  # long names fit too
+    axes.text(box.x, y, box.name, ha="center", va="center", weight="bold", fontsize=size)
     for i, line in enumerate(box.lines, 1):
         axes.text(box.x, y + i * LINE, line, ha="center", va="center")
 

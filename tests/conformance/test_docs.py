@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from docs import architecture, docstrings, picture, public
+from docs import architecture, docstrings, picture, public, way
 
 MODULES = public.public_modules()
 # A sentence begins with a capital letter, a `name` or a formula.
@@ -272,6 +272,14 @@ def test_the_script_on_own_smoothings_runs():
     assert np.isfinite(model.fit(images, batch_size=10, verbose=0).history["loss"]).all()
     again = type(model).from_config(model.get_config())
     assert type(again.smoothing) is names["TriangularSmoothing"]
+
+
+# --- the pictures of the house ---
+
+
+def test_the_pictures_of_an_images_way_are_those_of_a_run():
+    for name, drawn in way.pictures().items():
+        assert picture.read_labels(way.picture_path(name)) == drawn.labels(), name
 
 
 # --- the pages of the models ---
