@@ -107,6 +107,17 @@ def test_a_failure_is_stored_and_refused(monkeypatch):
     assert trainer.stored_log_partition.estimate.lower == pytest.approx(estimate.lower)
 
 
+def test_what_annealing_leaves_in_doubt_is_enumerated_where_that_takes_seconds(monkeypatch):
+    """A machine whose enumeration takes more than a second and less than ten, by decree."""
+    monkeypatch.setattr("tfdvae.boltzmann.log_partition.stored.is_quick", lambda _, seconds: seconds > 5)
+    rbm = hidden_pattern(14, 14)
+    doubtful = adaptive_annealing(rbm, num_chains=128, num_temperatures=200, max_temperatures=200, seed=0)
+    assert doubtful.failure is None
+    assert not doubtful.trustworthy
+    estimate = RBMTrainer(rbm).update_log_partition(seed=0, num_chains=128, num_temperatures=200)
+    assert (estimate.value, estimate.standard_error) == (log_partition.exact(rbm).value, 0.0)
+
+
 def test_is_a_function_of_the_seed():
     rbm = CASES[5].machine()
     assert adaptive_annealing(rbm, **SETTINGS) == adaptive_annealing(rbm, **SETTINGS)

@@ -96,7 +96,7 @@ class StoredLogPartition(keras.layers.Layer):
             estimate = adaptive_annealing(
                 rbm, **numbers, **standards, max_temperatures=max_temperatures, seed=seed
             )
-            if estimate.failure and can_be_exact:
+            if can_be_exact and not estimate.trustworthy:
                 estimate = exact(rbm)
         if estimate.failure:
             logging.warning("log Z could not be measured at step %d. %s", step, estimate.failure)
