@@ -40,7 +40,14 @@ class StepTerms(NamedTuple):
 class Objective(Protocol):
     """What `compile` takes as `objective`. To be saved with a model it must be a registered Keras object.
 
-    `trains`, which may be missing, names the parameter groups that get a gradient; `None` means all of them.
+    More may be there: `trains` names the parameter groups that get a gradient (`None`: all of them);
+    `check(model)`, which `compile` calls, raises a `ValueError` where the model does not fit;
+    `make_layer(model)` makes a built Keras layer of what the objective itself learns, which `compile` makes
+    `model.objective_layer`, saved with the model.
+
+    Of a model with a bound the figures are `loss`, as if log Z were 0, `log_partition_factor`, with which
+    log Z adds to it, and, where the objective knows them, `reconstruction` and `kl`; each is a mean over the
+    examples.
     """
 
     def __call__(self, model, x, *, seed, negative) -> StepTerms:
@@ -86,6 +93,7 @@ class TrainedModel(keras.Model):
         refuse_other_precisions(self)
         self._uses_xla = False
         self.objective = None
+        self.objective_layer = None
         self.group_optimizers = {}
 
     def _add_step(self):
@@ -140,6 +148,9 @@ class TrainedModel(keras.Model):
                 "`objective` must be one of `tfdvae.objectives`, or an object with the methods of "
                 f"`tfdvae.objectives.Objective`. Received: objective={objective!r}"
             )
+        if hasattr(objective, "check"):
+            objective.check(self)
+        self._set_objective_layer(objective.make_layer(self) if hasattr(objective, "make_layer") else None)
         optimizer = keras.optimizers.get(optimizer)
         group_optimizers = {k: keras.optimizers.get(v) for k, v in (group_optimizers or {}).items()}
         check_groups(self, objective, optimizer, group_optimizers)
@@ -155,6 +166,11 @@ class TrainedModel(keras.Model):
         self.group_optimizers = group_optimizers
         for some_optimizer, variables in optimizers_and_variables(self):
             some_optimizer.build(variables)
+
+    def _set_objective_layer(self, layer):
+        if self.objective_layer is not None:
+            self._tracker.untrack(self.objective_layer)  # Keras goes on to count what is replaced or deleted
+        self.objective_layer = layer
 
     def get_compile_config(self):
         """Returns the compile configuration with the objective and the optimizers of groups."""

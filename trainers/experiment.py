@@ -17,11 +17,12 @@ import tfdvae
 from tfdvae import data
 from tfdvae.files import user_path, write_json
 from tfdvae.layers import Smoothing
-from tfdvae.models import DVAE, DiscreteVAE, DVAEPlusPlus
+from tfdvae.models import DVAE, DiscreteVAE, DVAEPlusPlus, HybridRBM
 from tfdvae.models.bounds import ELBO_ARGUMENTS, LIMITS
 from tfdvae.objectives import Elbo, schedules
+from trainers import stages
 
-MODELS = {"DVAE": DVAE, "DVAEPlusPlus": DVAEPlusPlus}
+MODELS = {"DVAE": DVAE, "DVAEPlusPlus": DVAEPlusPlus, "HybridRBM": HybridRBM}
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax}
 _PARAMETER = {"overlapping_logistic": "scale", "binary_concrete": "temperature"}
 # What may change between the runs on one workdir.
@@ -76,6 +77,7 @@ def check(config) -> None:
         )
     if not 0.0 <= config.kl_warmup <= 1.0:
         raise ValueError(f"`config.kl_warmup` must be in [0, 1]. Received: {config.kl_warmup}")
+    stages.check(config)
     if len(config.optimizer.factors) != len(config.optimizer.boundaries) + 1:
         raise ValueError(
             "`config.optimizer.factors` must have one more entry than `boundaries`. Received: factors="
@@ -98,12 +100,9 @@ def model(config, data_dir=None) -> DiscreteVAE:
         arguments["base_scale"] = arguments["base_scale"] or None
     if "data_mean" in inspect.signature(kind).parameters and data_dir is not False:
         arguments["data_mean"] = data.training_mean(c.name, data_dir, c.binarization)
-    return kind(
-        image_shape=data.info(c.name).image_shape,
-        smoothing=smoothing(config),
-        seed=config.seed,
-        **arguments,
-    )
+    if "smoothing" in inspect.signature(kind).parameters:
+        arguments["smoothing"] = smoothing(config)
+    return kind(image_shape=data.info(c.name).image_shape, seed=config.seed, **arguments)
 
 
 def objective(config) -> Elbo:
@@ -123,8 +122,14 @@ def optimizer(config, factor=1.0) -> keras.optimizers.Optimizer:
     return OPTIMIZERS[c.name](rate, epsilon=c.epsilon, global_clipnorm=clipnorm)
 
 
-def compile_model(model, config, **kwargs) -> None:
-    """Compiles the model; the prior gets an optimizer of its own where its learning rate is another one."""
+def compile_model(model, config, stage=None, **kwargs) -> None:
+    """Compiles the model for a stage, by default the last one; without stages, for the bound.
+
+    The prior gets an optimizer of its own where its learning rate is another one.
+    """
+    if config.stages:
+        stages.compile_model(model, config, stage or stages.of(config)[-1], **kwargs)
+        return
     factor = config.optimizer.prior_factor
     prior = {} if factor == 1.0 else {"prior": optimizer(config, factor)}
     model.compile(optimizer(config), objective(config), group_optimizers=prior, **kwargs)
@@ -183,7 +188,10 @@ def read_config(workdir) -> ml_collections.ConfigDict:
     path = user_path(workdir, "workdir") / "config.json"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist. Give the --workdir of a training run")
-    return ml_collections.ConfigDict(json.loads(path.read_text()))
+    config = ml_collections.ConfigDict(json.loads(path.read_text()))
+    if "stages" not in config:  # of an older build
+        config.stages = ()
+    return config
 
 
 def _to_json(config) -> dict:

@@ -12,7 +12,8 @@ another number of replicas a resumed run goes on, but not bit for bit; see
 `tfdvae.boltzmann.PersistentChains` for what becomes of the chains.
 
 An epoch of `steps_per_epoch` steps ends with a validation, a row of metrics.csv and a checkpoint; if
-`num_steps` is no multiple of it, the last epoch is shorter. `steps_per_execution` is an upper limit: the
+`num_steps` is no multiple of it, the last epoch is shorter. Stages (`config.stages`) follow one another in
+whole epochs; the best model is one of the last stage. `steps_per_execution` is an upper limit: the
 next smaller number that divides all epochs is used, and 1 on several replicas (with more, Keras 3.15 fails
 on `MirroredStrategy`).
 """
@@ -28,7 +29,7 @@ from ml_collections import config_flags
 from tfdvae import callbacks, data
 from tfdvae.files import user_path
 from tfdvae.models import TrainingDiverged
-from trainers import evaluate, experiment, program
+from trainers import evaluate, experiment, program, stages
 
 
 def make_strategy(name: str, logical_cpus: int) -> tf.distribute.Strategy:
@@ -52,14 +53,20 @@ def train(config, workdir, strategy=None, data_dir=None, verbose=1):
     with experiment.claim_workdir(workdir, config):
         with strategy.scope():
             model = experiment.model(config, data_dir)
-            steps_per_execution = _steps_per_execution(config, strategy)
-            experiment.compile_model(model, config, steps_per_execution=steps_per_execution)
+        per_execution = _steps_per_execution(config, strategy)
+
+        def prepare(step):
+            with strategy.scope():
+                stage = stages.at(config, step)
+                experiment.compile_model(model, config, stage, steps_per_execution=per_execution)
+
+        prepare(0)
         # Only now: a config of which no model can be made must not claim the workdir.
         experiment.write_config(workdir, config)
         c = config.optimizer
         plateau = [callbacks.PlateauDecay(c.plateau_patience, c.plateau_factor)] if c.plateau_patience else []
         checkpoint = callbacks.TrainingCheckpoint(workdir / "checkpoints", callbacks=plateau)
-        step = checkpoint.restore(model)
+        step = checkpoint.restore(model, prepare if config.stages else None)
         _log_start(config, model, workdir, data_dir, strategy, step)
         if step < config.num_steps:
             valid = experiment.load(config, "valid", data_dir)
@@ -73,26 +80,33 @@ def train(config, workdir, strategy=None, data_dir=None, verbose=1):
                 checkpoint,
             ]
             try:
-                for initial_epoch, epochs, steps_per_epoch in _segments(config, step):
-                    start = initial_epoch * config.steps_per_epoch
-                    model.fit(
-                        experiment.load(config, "train", data_dir, num_epochs=None, initial_step=start),
-                        steps_per_epoch=steps_per_epoch,
-                        initial_epoch=initial_epoch,
-                        epochs=epochs,
-                        validation_data=valid,
-                        verbose=verbose,
-                        callbacks=logs,
-                    )
+                for stage in stages.of(config):
+                    if stage.stop <= step:
+                        continue
+                    if stage.start == step > 0:
+                        prepare(step + 1)
+                    checkpoint.monitor = "val_elbo" if stage.stop == config.num_steps else None
+                    for initial_epoch, epochs, steps_per_epoch in _segments(config, step, stage.stop):
+                        start = initial_epoch * config.steps_per_epoch
+                        model.fit(
+                            experiment.load(config, "train", data_dir, num_epochs=None, initial_step=start),
+                            steps_per_epoch=steps_per_epoch,
+                            initial_epoch=initial_epoch,
+                            epochs=epochs,
+                            validation_data=valid,
+                            verbose=verbose,
+                            callbacks=logs,
+                        )
+                    step = stage.stop
             except TrainingDiverged as error:
                 raise ValueError(f"{error}. The last good checkpoint: {checkpoint.last_state()}") from error
         checkpoint.load_best(model)
     return model
 
 
-def _segments(config, step):
+def _segments(config, step, stop):
     """(first epoch, last epoch + 1, steps an epoch) of what is left: whole epochs, then a shorter one."""
-    whole, rest = divmod(config.num_steps, config.steps_per_epoch)
+    whole, rest = divmod(stop, config.steps_per_epoch)
     if step // config.steps_per_epoch < whole:
         yield step // config.steps_per_epoch, whole, config.steps_per_epoch
     if rest:

@@ -4,14 +4,15 @@ A new model needs an entry here, and no test of its own for what `test_models` c
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from tfdvae.layers import Smoothing
-from tfdvae.models import DVAE, DVAEPlusPlus
-from tfdvae.objectives import Elbo, schedules
+from tfdvae.models import DVAE, DVAEPlusPlus, HybridRBM
+from tfdvae.objectives import VIMCO, Elbo, schedules
 
 IMAGES, BATCH = 6, 4  # an epoch has two steps, the second with fewer images
 
@@ -33,7 +34,7 @@ class Case:
       kind: its class.
       arguments: of the class; smoothings as a name and the keyword of their parameter, which moves with the
         step.
-      objective: arguments of `Elbo`.
+      objective: arguments of `Elbo`, or a function that makes another objective.
       groups: of the latents, each the shape without batch and whether it is binary.
       num_kl: terms of the KL, a Boltzmann machine being one.
       refused: pairs of arguments that are not accepted and the beginning of what is said.
@@ -43,7 +44,7 @@ class Case:
     kind: type
     arguments: dict
     groups: tuple = ()
-    objective: dict = dataclasses.field(default_factory=dict)
+    objective: dict | Callable = dataclasses.field(default_factory=dict)
     num_kl: int = 0
     refused: tuple = ()
     group_optimizers: dict[str, Callable] = dataclasses.field(default_factory=dict)
@@ -76,10 +77,12 @@ class Case:
 
     def build(self, steps_per_execution=1, run_eagerly=True, **changes):
         """The model, compiled without a graph, of which the first step takes longer than all that follow."""
-        model = self.construct(**changes)
+        model, objective = self.construct(**changes), self.objective
+        if isinstance(objective, dict):
+            objective = functools.partial(Elbo, **{"kl_factor": schedules.linear(0.1, 1.0, 6), **objective})
         model.compile(
             optimizer(),
-            objective=Elbo(**{"kl_factor": schedules.linear(0.1, 1.0, 6), **self.objective}),
+            objective=objective(),
             group_optimizers={name: make() for name, make in self.group_optimizers.items()},
             steps_per_execution=steps_per_execution,
             run_eagerly=run_eagerly,
@@ -251,6 +254,29 @@ MODELS = {
         ),
     ),
 }
+
+MODELS["HybridRBM"] = Case(
+    HybridRBM,
+    dict(
+        image_shape=(2, 3, 1),
+        latent_units=3,
+        hidden_units=2,
+        network=(4,),
+        weight_decay=1e-3,
+        data_mean=np.linspace(0.1, 0.9, 6).reshape(2, 3, 1),
+    ),
+    groups=units(3),
+    num_kl=1,
+    objective=functools.partial(VIMCO, 3),
+    group_optimizers={"prior": prior_optimizer},
+    refused=(
+        ({"latent_units": 0}, "`latent_units` must be a positive integer. Received: latent_units=0"),
+        ({"hidden_units": 0}, "`hidden_units` must be a positive integer. Received: hidden_units=0"),
+        ({"likelihood": "gauss"}, "`likelihood` must be one of .* Received: likelihood='gauss'"),
+        NEGATIVE_DECAY,
+        ({"hidden_unit": 3}, "Unrecognized keyword arguments passed to HybridRBM: {'hidden_unit': 3}"),
+    ),
+)
 
 # What a file and a configuration must hold besides: these are only saved and loaded.
 VARIANTS = {

@@ -274,6 +274,13 @@ def test_the_script_on_own_smoothings_runs():
     assert type(again.smoothing) is names["TriangularSmoothing"]
 
 
+@pytest.mark.slow
+def test_the_script_of_stages_runs(capsys):
+    run_script("models/hybrid_rbm.md", 0, ("steps_per_epoch=200", "steps_per_epoch=30, verbose=0"))
+    printed = re.search(r"log p\(x\) >= (-\d+\.\d\d)", capsys.readouterr().out)
+    assert -350 < float(printed[1]) < -100  # fair coins have -543
+
+
 # --- the pictures of the house ---
 
 

@@ -62,7 +62,7 @@ def machine():
 FUNCTIONS = {
     "log_likelihood": lambda m, x, seed: m.log_likelihood(x, 5, seed=seed),
     "evaluate_likelihood": lambda m, x, seed: evaluate_likelihood(m, [x, x, x], 1, seed=seed),
-    "elbo_terms": lambda m, x, seed: m.elbo_terms(x, seed=seed, limit="smoothed"),
+    "elbo_terms": lambda m, x, seed: m.elbo_terms(x, seed=seed, limit=m.limits[-1]),
     "posterior_means": lambda m, x, seed: m.posterior_means(x, seed=seed, num_samples=2),
     "reconstruct": lambda m, x, seed: m.reconstruct(x, seed=seed),
     "sample": lambda m, x, seed: m.sample(3, seed=seed, num_sweeps=2),
@@ -138,7 +138,7 @@ def methods_of_rows(model):
         "reconstruct": lambda x, seed: [model.reconstruct(x, seed=seed)],
         "means": means,
         "terms": lambda x, seed: terms(x, seed, "binary"),
-        "smoothed terms": lambda x, seed: terms(x, seed, "smoothed"),
+        "smoothed terms": lambda x, seed: terms(x, seed, model.limits[-1]),
         "log_likelihood": lambda x, seed: [model.log_likelihood(x, 5, seed=seed)],
         "sample": lambda x, seed: [model.sample(len(x), seed=seed, num_sweeps=2, chains=bank)],
     }

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tests.latents.ladder import CLASSES, Ladder, StraightThrough
 from tests.models import oracles
 from tfdvae import export
-from tfdvae.latents import draws
+from tfdvae.latents import OneHotCategorical, draws
 from tfdvae.models import DVAE
 
 EVERY = np.array(list(itertools.product([0.0, 1.0], repeat=6)), np.float32).reshape(64, 2, 3, 1)
@@ -94,8 +94,10 @@ def test_it_is_saved_and_exported(model, tmp_path):
 def test_an_objective_that_smooths_is_refused():
     model = Ladder()
     model.compile("adam", run_eagerly=True)
-    with pytest.raises(ValueError, match="Categorical latents have no smoothing"):
+    with pytest.raises(ValueError, match="The latents of Ladder are not smoothed"):
         model.fit(EVERY, batch_size=32, verbose=0)
+    with pytest.raises(ValueError, match="Categorical latents have no smoothing"):
+        OneHotCategorical(tf.zeros([1, 2, 3])).smoothed(None, 0)
 
 
 def test_another_model_trains_with_the_new_objective():

@@ -198,4 +198,4 @@ def test_steps_per_execution_divides_every_epoch():
             {"num_steps": num_steps, "steps_per_epoch": steps_per_epoch, "steps_per_execution": limit}
         )
         assert train._steps_per_execution(config, one) == expected
-        assert all(steps % expected == 0 for *_, steps in train._segments(config, 0))
+        assert all(steps % expected == 0 for *_, steps in train._segments(config, 0, num_steps))

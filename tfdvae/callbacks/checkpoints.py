@@ -55,7 +55,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
 
     Args:
       directory: where to write.
-      monitor: the metric of `best.weights.h5`, larger is better (for an `RBMTrainer` `"val_log_likelihood"`).
+      monitor: the metric of `best.weights.h5`, larger is better (for an `RBMTrainer` `"val_log_likelihood"`);
+        `None` keeps no best weights, as in a stage of pretraining.
       every_epochs: how often to save.
       keep: how many of the last states to keep.
       callbacks: callbacks whose `state()` is saved, and restored by `restore_state(state)`.
@@ -74,12 +75,15 @@ class TrainingCheckpoint(keras.callbacks.Callback):
         self._has_warned = False
 
     def _states(self) -> list[pathlib.Path]:
-        return sorted(
-            self.directory.glob("step-*.weights.h5"), key=lambda path: int(path.name.split(".")[0][5:])
-        )
+        return sorted(self.directory.glob("step-*.weights.h5"), key=_step_of)
 
-    def restore(self, model) -> int:
+    def restore(self, model, prepare=None) -> int:
         """Loads the newest readable state into a compiled model; returns its step (0 if there is none).
+
+        Args:
+          model: the model.
+          prepare: optional function of a step, called before the state of that step is loaded: it compiles
+            the model as it was there.
 
         Raises:
           OSError: if there are states and none of them can be read.
@@ -88,6 +92,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             leftover.unlink()
         states = self._states()
         for path in reversed(states):
+            if prepare is not None:
+                prepare(_step_of(path))
             try:
                 model.load_weights(path)
             except OSError as error:
@@ -164,7 +170,7 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             )
         value = logs.get(self.monitor)
         validated = sorted(name for name in logs if name.startswith("val_"))
-        if value is None and validated and not self._has_warned:
+        if self.monitor is not None and value is None and validated and not self._has_warned:
             logging.warning("`monitor` names no metric: %r. The logs have %s", self.monitor, validated)
             self._has_warned = True
         if value is not None and np.isfinite(value):
@@ -178,3 +184,8 @@ class TrainingCheckpoint(keras.callbacks.Callback):
             self._save(f"step-{step:08d}.weights.h5")
             for old in self._states()[: -self.keep]:
                 old.unlink()
+
+
+def _step_of(path) -> int:
+    """The step in the name of a state."""
+    return int(path.name.split(".")[0].removeprefix("step-"))

@@ -16,7 +16,8 @@ class MetricsLog(keras.callbacks.Callback):
     """One row an epoch in a CSV file, and the same scalars for TensorBoard.
 
     Columns: epoch, step, the metrics (nats), the schedules' values at that step, the stored log Z
-    with its standard error and step, and `seconds` since this object was made. `fit` first drops the rows
+    with its standard error and step, and `seconds` since this object was made; what another objective brings
+    later are columns added to the file. `fit` first drops the rows
     after the model's step and a row that an interruption cut off: on resuming, a row is never there twice.
     (TensorBoard keeps both, equal, points.)
 
@@ -50,6 +51,8 @@ class MetricsLog(keras.callbacks.Callback):
         new = self._fields is None
         self._fields = self._fields or list(row)
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if added := [name for name in row if name not in self._fields]:
+            self._widen(added)
         with open(self.path, "a", newline="") as file:
             writer = csv.DictWriter(file, self._fields, extrasaction="ignore", lineterminator="\n")
             if new:
@@ -63,6 +66,20 @@ class MetricsLog(keras.callbacks.Callback):
                     if name not in ("epoch", "step"):
                         tf.summary.scalar(name.replace("val_", "validation/"), value)
             self._writer.flush()
+
+    def _widen(self, added):
+        """Adds columns, of another objective than that of the rows before, which are empty there."""
+        self._fields = [*self._fields, *added]
+        with open(self.path, newline="") as file:
+            rows = list(csv.DictReader(file))
+
+        def write(name):
+            with open(name, "w", newline="") as file:
+                writer = csv.DictWriter(file, self._fields, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
+
+        write_atomically(self.path, write)
 
     def on_train_end(self, logs=None):
         """Closes the event file."""

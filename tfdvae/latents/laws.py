@@ -23,6 +23,7 @@ class Law(Protocol):
 
     Attributes:
       parameters_per_unit: numbers that a network yields for each variable, along the last axis.
+      reparameterized: whether the gradient of a sample reaches the parameters.
       standard_first: whether a first group's prior has the parameters 0 and learns none: of variables whose
         location and scale the networks around them can take over.
       event_ndims: axes of the event.
@@ -31,6 +32,7 @@ class Law(Protocol):
     """
 
     parameters_per_unit: ClassVar[int]
+    reparameterized: ClassVar[bool]
     standard_first: ClassVar[bool]
     event_ndims: int
     logits: tf.Tensor | None
@@ -65,6 +67,7 @@ class Law(Protocol):
 class _Factorial:
     """What factorial laws share: the shapes of samples, and the sum over an event."""
 
+    reparameterized: ClassVar[bool] = False
     standard_first: ClassVar[bool] = False
 
     def noise(self, *, seed, num_samples=None):
@@ -146,6 +149,7 @@ class Normal(_Factorial):
     parameters: tf.Tensor
     event_ndims: int = 1
     parameters_per_unit: ClassVar[int] = 2
+    reparameterized: ClassVar[bool] = True
     standard_first: ClassVar[bool] = True
     logits: ClassVar[None] = None
 

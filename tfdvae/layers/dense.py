@@ -30,7 +30,7 @@ class DenseStack(keras.layers.Layer):
 
     Call arguments:
       inputs: a list of float tensors, `[..., input_units[i]]`; leading dimensions broadcast.
-      training: batch normalization uses the batch's statistics if true.
+      training: batch normalization uses the statistics of the batch, of all leading axes, if true.
 
     Output shape: the broadcast leading dimensions `+ [output_units]`.
     """
@@ -116,7 +116,13 @@ class DenseStack(keras.layers.Layer):
             )
         x = sum(layer(value) for layer, value in zip(self.input_layers, inputs, strict=True))
         for normalization, layer in zip(self.normalizations, self.hidden_layers, strict=True):
-            x = layer(self.activation(normalization(x, training=training)))
+            if training and self.batch_normalization and x.shape.rank > 2:
+                # The batch whose statistics are taken is that of all leading axes.
+                rows = normalization(tf.reshape(x, [-1, x.shape[-1]]), training=True)
+                x = tf.reshape(rows, tf.shape(x))
+            else:
+                x = normalization(x, training=training)
+            x = layer(self.activation(x))
         return x
 
     def compute_output_shape(self, input_shape):

@@ -5,6 +5,7 @@ from tfdvae.models.base import Decoded, DiscreteVAE
 from tfdvae.models.bounds import ElboTerms
 from tfdvae.models.dvae import DVAE, DVAELatents
 from tfdvae.models.dvaepp import DVAEPlusPlus, DVAEPlusPlusLatents
+from tfdvae.models.hybrid_rbm import HybridLatents, HybridRBM
 
 __all__ = [
     "DVAE",
@@ -14,5 +15,7 @@ __all__ = [
     "Decoded",
     "DiscreteVAE",
     "ElboTerms",
+    "HybridLatents",
+    "HybridRBM",
     "TrainingDiverged",
 ]

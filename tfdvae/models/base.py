@@ -63,10 +63,16 @@ class DiscreteVAE(BoundedModel):
         self._predicted_rows = lambda: rows  # behind a function, for it is no weight
 
     def parameter_groups(self) -> dict[str, list]:
-        """The trainable variables by name of group: `"prior"` and `"networks"`."""
-        prior = [] if self.prior is None else list(self.prior.trainable_variables)
-        ids = {id(v) for v in prior}
-        return {"networks": [v for v in self.trainable_variables if id(v) not in ids], "prior": prior}
+        """The trainable variables by name of group: `"prior"`, `"networks"`, and `"objective"`, what an
+        objective itself learns.
+        """
+        prior, objective = (
+            [] if layer is None else list(layer.trainable_variables)
+            for layer in (self.prior, self.objective_layer)
+        )
+        ids = {id(v) for v in prior + objective}
+        networks = [v for v in self.trainable_variables if id(v) not in ids]
+        return {"networks": networks, "prior": prior} | ({"objective": objective} if objective else {})
 
     def compile(self, optimizer="adam", objective=None, group_optimizers=None, **kwargs):
         """As `TrainedModel.compile`; the groups are those of `parameter_groups`."""
@@ -225,7 +231,13 @@ class DiscreteVAE(BoundedModel):
         def figures(x, seed):
             terms = self.bound_terms(x, self.draw("binary", seed=seed))
             reconstruction, kl = numerics.mean_or_zero(terms.reconstruction), numerics.mean_or_zero(terms.kl)
-            return {"reconstruction": reconstruction, "kl": kl, "weight_decay": 0.0, "kl_factor": 1.0}
+            return {
+                "loss": kl - reconstruction,
+                "log_partition_factor": 1.0,
+                "reconstruction": reconstruction,
+                "kl": kl,
+                "weight_decay": 0.0,
+            }
 
         return self._logged(self._through_xla(figures)(x, seed), tf.shape(x)[0])
 
@@ -253,12 +265,12 @@ class DiscreteVAE(BoundedModel):
         self._bound_means.reset()
 
     def _logged(self, figures, count):
-        self._bound_means.update(figures, count)
-        return self._means_with(None if self.rbm is None else self.stored_log_partition.value_tensor)
+        names = self._bound_means.update(figures, count)
+        return self._means(names, None if self.rbm is None else self.stored_log_partition.value_tensor)
 
-    def _means_with(self, log_z):
+    def _means(self, names, log_z):
         error = None if log_z is None else self.stored_log_partition.standard_error_tensor
-        return self._bound_means.result(log_z, error)
+        return self._bound_means.result(names, log_z, error)
 
     def get_metrics_result(self):
         """What `fit` and `evaluate` report at their end, with log Z of the weights that it is about.
@@ -266,8 +278,9 @@ class DiscreteVAE(BoundedModel):
         In an epoch of a training these have moved: log Z is then measured anew, and the mean of the values
         before and after is that of an epoch, to second order.
         """
+        names = self._bound_means.names
         if self.rbm is None:
-            return self._means_with(None)
+            return self._means(names, None)
         stored = self.stored_log_partition
         log_z = stored.value_tensor
         if not stored.is_fresh:
@@ -275,7 +288,8 @@ class DiscreteVAE(BoundedModel):
             new = stored.value_tensor
             log_z = 0.5 * (log_z + new) if tf.math.is_finite(log_z) else new
         step = int(self.step.numpy())
-        return self._means_with(self._bound_means.possible(log_z, stored.standard_error_tensor, step))
+        log_z = self._bound_means.possible(log_z, stored.standard_error_tensor, step)
+        return self._means(names, log_z)
 
     def fit(self, *args, **kwargs):
         """As `TrainedModel.fit`; log Z is that of the final weights at its end."""

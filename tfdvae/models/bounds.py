@@ -102,6 +102,11 @@ class BoundedModel(MeasuredModel):
         """The Boltzmann machine of the prior, or `None` where the prior is normalized."""
         return None if self.prior is None else self.prior.rbm
 
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """The limits in which the model can be evaluated."""
+        return LIMITS if self.smoothing is not None else LIMITS[:1]
+
     # --- latents ---
 
     def structured(self, groups):
@@ -139,6 +144,7 @@ class BoundedModel(MeasuredModel):
         seed = self._seed_of_samples(seed, num_samples)
         if limit == "binary":
             return draws.Posterior(self.group_seeds(seed), num_samples)
+        self._check_limit(limit)
         return draws.Smoothed(self.group_seeds(seed), self.smoothing, self.step, num_samples)
 
     def posterior_trace(self, x, *, seed, num_samples=None) -> Trace:
@@ -281,6 +287,11 @@ class BoundedModel(MeasuredModel):
     def _check_limit(self, limit):
         if limit not in LIMITS:
             raise ValueError(f"`limit` must be one of {LIMITS}. Received: limit={limit!r}")
+        if limit not in self.limits:
+            raise ValueError(
+                f'The latents of {type(self).__name__} are not smoothed: evaluate it in the limit "binary", '
+                "and train it with an objective of hard samples, such as `tfdvae.objectives.VIMCO`"
+            )
 
     def _check_images(self, x) -> tf.Tensor:
         """Returns images as float32, after checks of shape, dtype and range."""

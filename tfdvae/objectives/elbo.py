@@ -49,22 +49,28 @@ class Elbo:
         """How the groups get their values."""
         return model.draw("smoothed", seed=seed)
 
+    def terms(self, model, x, *, seed, seed_dropout) -> tuple[tf.Tensor, tf.Tensor]:
+        """log p(x | latents), `[batch]`, and the KL without log Z, `[groups, batch]`."""
+        terms = model.bound_terms(x, self.draw(model, seed=seed), seed=seed_dropout)
+        return terms.reconstruction, terms.kl_per_group
+
     def __call__(self, model, x, *, seed, negative) -> StepTerms:
         """The terms of a step; the gradient of log Z comes from the negative samples."""
         kl_factor = self._factor(model.step)
         copies = x if self.training_samples == 1 else tf.tile(x, [self.training_samples, 1, 1, 1])
         (seed_dropout,) = random.split(seed, 1, salt="dropout")
-        terms = model.bound_terms(copies, self.draw(model, seed=seed), seed=seed_dropout)
-        reconstruction = numerics.mean_or_zero(terms.reconstruction)
-        kl_per_group = numerics.mean_or_zero(terms.kl_per_group)
+        terms = self.terms(model, copies, seed=seed, seed_dropout=seed_dropout)
+        reconstruction, kl_per_group = map(numerics.mean_or_zero, terms)
         factors = kl_factor * self._kl_weights(model, x, kl_per_group, kl_factor)
         common = 0.0
         if negative is not None:
             common = factors[0] * log_partition_surrogate(model.rbm, negative)
+        kl = tf.reduce_sum(kl_per_group)
         figures = {
+            "loss": kl_factor * kl - reconstruction,
+            "log_partition_factor": kl_factor,
             "reconstruction": reconstruction,
-            "kl": tf.reduce_sum(kl_per_group),
-            "kl_factor": kl_factor,
+            "kl": kl,
         }
         return StepTerms(tf.reduce_sum(factors * kl_per_group) - reconstruction, common, figures)
 

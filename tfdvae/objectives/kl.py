@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tfdvae import numerics
 from tfdvae.latents import BoltzmannPrior, Trace
 from tfdvae.latents.trace import Group
 from tfdvae.objectives.boltzmann_kl import GroupMoments, unnormalized_boltzmann_kl
@@ -24,8 +25,24 @@ def kl_per_group(model, trace: Trace) -> tf.Tensor:
 
 
 def boltzmann_kl(prior: BoltzmannPrior, groups: list[Group]) -> tf.Tensor:
-    """KL(q || p) - log Z of the groups that a machine holds, `[batch]`, in nats."""
+    """KL(q || p) - log Z of the groups that a machine holds, `[batch]`, in nats.
+
+    A free energy is not linear in the units, and its mean is not one of moments: with hidden units it is that
+    of the groups' values, of hard samples alone.
+
+    Raises:
+      ValueError: for smoothed values beside hidden units.
+    """
     logits = [group.q.logits for group in groups]
+    if prior.hidden_units:
+        if any(group.smoothed is not None for group in groups):
+            raise ValueError(
+                "With hidden units the energy of the latents is a free energy, for which the bound of "
+                "smoothed latents does not hold. Train with an objective of hard samples, such as "
+                "`tfdvae.objectives.VIMCO`"
+            )
+        entropy = sum(tf.reduce_sum(numerics.bernoulli_entropy(x), axis=-1) for x in logits)
+        return prior.energy([group.value for group in groups]) - entropy
     means = prior.parts([tf.sigmoid(x) for x in logits])
     posterior = prior.parts([group.posterior_probs() for group in groups])
     moments = [GroupMoments(*m) for m in zip(*means, *posterior, strict=True)]

@@ -45,6 +45,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.optimizer.plateau_patience = 0  # epochs without a better validation bound; 0 for no such decay
     config.optimizer.plateau_factor = 0.5  # what the learning rate is then multiplied by
 
+    config.stages = ()  # names of sections made by `stage`, in their order; () for the bound alone
+
     config.kl_warmup = 0.3  # fraction of num_steps over which the KL factor goes from 0 to 1
 
     config.evaluation = ml_collections.ConfigDict()
@@ -57,6 +59,31 @@ def get_config() -> ml_collections.ConfigDict:
     config.evaluation.tempering_sweeps = 4_000
     config.evaluation.image_epochs = 10  # epochs between the image grids in TensorBoard
     return config
+
+
+def stage(objective: str, fraction: float, networks: dict, prior: dict, **arguments):
+    """A section of the config for a stage of the training.
+
+    Args:
+      objective: a class of `tfdvae.objectives`.
+      fraction: of `num_steps`.
+      networks: the fields of `rates` that the optimizer of the networks has, besides the defaults.
+      prior: those of the prior's optimizer.
+      **arguments: of the class.
+    """
+    section = ml_collections.ConfigDict()
+    section.objective = objective
+    section.arguments = ml_collections.ConfigDict(arguments)
+    section.fraction = fraction
+    section.networks = rates(**{"name": "adam", "learning_rate": 3e-4, **networks})
+    section.prior = rates(**{"name": "sgd", "learning_rate": 1e-2, **prior})
+    return section
+
+
+def rates(name, learning_rate, boundaries=(), factors=(1.0,), momentum=0.0) -> ml_collections.ConfigDict:
+    """An optimizer and its learning rate: its `factors` between `boundaries`, fractions of the stage."""
+    values = dict(name=name, learning_rate=learning_rate, boundaries=boundaries, factors=factors)
+    return ml_collections.ConfigDict({**values, "momentum": momentum})
 
 
 def parse_spec(spec: str, choices) -> list[str]:

@@ -1,0 +1,193 @@
+"""Binary latents with a Boltzmann prior that has hidden units of its own, between deterministic networks.
+
+"Learning deep generative models with discrete latent variables" (section 3, appendix C).
+"""
+
+import math
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfdvae import numerics, random
+from tfdvae._validation import not_negative, positive_integer, positive_integers
+from tfdvae.boltzmann.negative_phases import make_negative_phase, phase_config
+from tfdvae.latents import Bernoulli, BoltzmannPrior, Group, Trace
+from tfdvae.layers import OwnNetwork
+from tfdvae.models.base import Decoded, DiscreteVAE
+from tfdvae.models.decoders import OwnDecoder
+from tfdvae.models.pixels import make_pixels, serialized
+from tfdvae.objectives import VIMCO
+
+
+class HybridLatents(NamedTuple):
+    """`groups`: a list with the one group, `[batch, units]`."""
+
+    groups: list[tf.Tensor]
+
+
+@keras.saving.register_keras_serializable(package="tfdvae")
+class HybridRBM(DiscreteVAE):
+    """An RBM over binary latents z and hidden units h, and networks between z and the image.
+
+        p(x) = sum_z p(x | z) exp(-F(z)) / Z,    F(z) = -log sum_h exp(-E(z, h)),    q(z | x) factorial
+
+    The free energy F is not linear in the latents, so that there is no bound for smoothed ones: the model is
+    trained on hard samples, by default with `VIMCO`. The paper begins with `Autoencoding`, then
+    `MachineOnCodes`: without these stages it reports 121.65 in place of 83.69 nats.
+
+    Args:
+      image_shape: `(height, width, channels)`.
+      latent_units: units of z.
+      hidden_units: units of h.
+      network: widths of the hidden layers of the encoder; the decoder has them in reverse.
+      activation: of the hidden layers.
+      encoder: a Keras layer or model of your own, from images `[batch, height, width, channels]` to the
+        logits of q, `latent_units` numbers for each, in place of the layers `network`.
+      decoder: one from latents `[batch, latent_units]` to the parameters of the pixels.
+      likelihood: of the pixels, `"bernoulli"`, `"discretized_logistic_mixture"` (10 components), or an object
+        (see `tfdvae.models.pixels.Pixels`).
+      data_mean: mean training image, for binary pixels: centres the encoder's input and sets the decoder's
+        output bias.
+      weight_decay: L2 factor on the kernels of the networks.
+      num_chains: persistent chains of one replica.
+      num_sweeps: block-Gibbs sweeps a parameter update.
+      negative_phase: what samples the RBM in training; see `DVAE`.
+      seed: base seed of the initial weights, of training and of evaluation through Keras.
+
+    Raises:
+      ValueError: for networks that do not fit, and numbers that are not positive.
+    """
+
+    def __init__(
+        self,
+        image_shape=(28, 28, 1),
+        latent_units=200,
+        hidden_units=400,
+        network=(200, 200, 100, 100),
+        activation="elu",
+        encoder=None,
+        decoder=None,
+        likelihood="bernoulli",
+        data_mean=None,
+        weight_decay=0.0,
+        num_chains=100,
+        num_sweeps=25,
+        negative_phase="pcd",
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(image_shape, seed, **kwargs)
+        self.likelihood, self.pixels = likelihood, make_pixels(likelihood, self.image_shape[-1])
+        self.latent_units = positive_integer("latent_units", latent_units)
+        self.hidden_units = positive_integer("hidden_units", hidden_units)
+        self.network = positive_integers("network", network)
+        self.activation = activation
+        self.weight_decay = not_negative("weight_decay", weight_decay)
+        self.num_chains = positive_integer("num_chains", num_chains)
+        self.num_sweeps = positive_integer("num_sweeps", num_sweeps)
+        self._given_negative_phase = negative_phase
+        self._given_networks = {"encoder": encoder, "decoder": decoder}
+
+        self.prior = BoltzmannPrior((self.latent_units,), hidden_units=self.hidden_units, name="prior")
+        self.negative_phase = make_negative_phase(
+            negative_phase, self.prior.rbm, num_chains=num_chains, num_sweeps=num_sweeps
+        )
+        parameters_shape = (*self.image_shape[:2], self.pixels.num_parameters)
+        if encoder is None:
+            encoder = self._perceptron("encoder", self.image_shape, self.network, (self.latent_units,))
+        if decoder is None:
+            widths = self.network[::-1]
+            decoder = self._perceptron("decoder", (self.latent_units,), widths, parameters_shape)
+        logits = "the logits of q(z | x)"
+        self.encoder = OwnNetwork(
+            encoder, [self.image_shape], "encoder", self.latent_units, logits, name="encoder"
+        )
+        self.decoder = OwnDecoder(
+            decoder, (self.latent_units,), self.image_shape, self.pixels, name="decoder"
+        )
+        self.data_mean = self.add_weight(
+            shape=self.image_shape, initializer="zeros", trainable=False, name="data_mean"
+        )
+        if data_mean is not None:
+            self._set_data_mean(np.asarray(data_mean, np.float32))
+        self._finish_init()
+
+    def _perceptron(self, name, input_shape, widths, output_shape):
+        def dense(i, units, activation=None):
+            return keras.layers.Dense(
+                units,
+                activation,
+                kernel_initializer=keras.initializers.GlorotUniform(
+                    random.integer(self.seed, salt=f"{name}/{i}")
+                ),
+                kernel_regularizer=keras.regularizers.L2(self.weight_decay) if self.weight_decay else None,
+                name=f"dense_{i}",
+            )
+
+        return keras.Sequential(
+            [
+                keras.layers.Input(input_shape),
+                keras.layers.Flatten(),
+                *(dense(i, units, self.activation) for i, units in enumerate(widths)),
+                dense(len(widths), math.prod(output_shape)),
+                keras.layers.Reshape(output_shape),
+            ],
+            name=f"{name}_network",
+        )
+
+    def _set_data_mean(self, data_mean):
+        if data_mean.size != math.prod(self.image_shape) or not np.all((data_mean >= 0) & (data_mean <= 1)):
+            raise ValueError(
+                f"`data_mean` must be an image of shape {self.image_shape} with values in [0, 1]. "
+                f"Received: shape {data_mean.shape}, range {data_mean.min()} to {data_mean.max()}"
+            )
+        self.data_mean.assign(data_mean.reshape(self.image_shape))
+        if self._given_networks["decoder"] is None:
+            # Clipped as in Tucker et al. (2017): a pixel that is never set must not start at -inf.
+            output = self.decoder.own.network.layers[-2]
+            output.bias.assign(numerics.log_odds(data_mean.reshape(-1), 1e-3))
+
+    @property
+    def default_objective(self) -> VIMCO:
+        """What `compile` takes where it is given none."""
+        return VIMCO()
+
+    # --- the model ---
+
+    def trace(self, x, draw, *, seed=None) -> Trace:
+        """q(z | x), and a value; the machine holds z."""
+        training, q = seed is not None, None
+        if x is not None:
+            q = Bernoulli(self.encoder([self.pixels.scaled(x) - self.data_mean], training=training))
+        return Trace((Group.drawn(draw, 0, q, None),), training=training)
+
+    def log_prob_of_pixels(self, x, trace) -> tf.Tensor:
+        """log p(x | z), shape `[..., batch]`."""
+        return self.decoder.log_prob(x, trace.values[0], trace.training)
+
+    def generate(self, trace, *, seed) -> Decoded:
+        """Images given latents: samples, and means of the pixels."""
+        return self.decoder.generate(trace.values[0], seed=seed)
+
+    @property
+    def latent_shapes(self) -> HybridLatents:
+        """The shapes of the latents without the batch."""
+        return HybridLatents([(self.latent_units,)])
+
+    def get_config(self):
+        """Returns the configuration; the data mean is a weight."""
+        return {
+            **super().get_config(),
+            "latent_units": self.latent_units,
+            "hidden_units": self.hidden_units,
+            "network": self.network,
+            "activation": self.activation,
+            **{name: serialized(network) for name, network in self._given_networks.items()},
+            "likelihood": serialized(self.likelihood),
+            "weight_decay": self.weight_decay,
+            "num_chains": self.num_chains,
+            "num_sweeps": self.num_sweeps,
+            "negative_phase": phase_config(self._given_negative_phase, self.negative_phase),
+        }

@@ -1,0 +1,90 @@
+"""The multi-sample bound with leave-one-out control variates: VIMCO (Mnih and Rezende, 2016)."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from tfdvae import numerics
+from tfdvae._validation import positive_integer
+from tfdvae.boltzmann.chains import log_partition_surrogate
+from tfdvae.objectives.sampled import samples_of_posterior, score_function
+from tfdvae.training import StepTerms
+
+
+def multi_sample_bound(log_weights) -> tf.Tensor:
+    """L_K = log (1/K sum_k w_k) of `log_weights [samples, ...]`, in nats."""
+    return tf.reduce_logsumexp(log_weights, axis=0) - math.log(log_weights.shape[0])
+
+
+def leave_one_out_bounds(log_weights) -> tf.Tensor:
+    """L_-i: the bound with the geometric mean of the other weights in the place of w_i, in nats.
+
+    Args:
+      log_weights: `[samples, ...]`, two samples or more, whose number is known.
+
+    Returns:
+      `[samples, ...]`.
+    """
+    num_samples = log_weights.shape[0]
+    total = tf.reduce_sum(log_weights, axis=0)
+    others = (total - log_weights) / (num_samples - 1)
+    place = tf.eye(num_samples, dtype=tf.bool)
+    place = tf.reshape(place, [num_samples, num_samples] + [1] * (log_weights.shape.rank - 1))
+    replaced = tf.where(place, others[None], log_weights[:, None])  # [samples, left out, ...]
+    return multi_sample_bound(replaced)
+
+
+@keras.saving.register_keras_serializable(package="tfdvae")
+class VIMCO:
+    """The bound of K samples; both sides descend it.
+
+        L_K = log 1/K sum_k p(x, z_k) / q(z_k | x),    z_k ~ q(z | x)
+
+    The gradient of q is sum_k (L_K - L_-k - w_k / sum w) grad log q(z_k | x), without bias: L_-k, the bound
+    with the geometric mean of the other weights in the place of w_k, knows nothing of z_k (algorithm 2 of
+    "Learning deep generative models with discrete latent variables"). log Z cancels in the signals. Where a
+    model has continuous groups beside the discrete ones, the gradient of L_K goes through their samples.
+
+    Args:
+      num_samples: K, at least 2.
+
+    Raises:
+      ValueError: if there are fewer; at the first step if all latents are continuous.
+    """
+
+    def __init__(self, num_samples=10):
+        self.num_samples = positive_integer("num_samples", num_samples)
+        if self.num_samples < 2:
+            raise ValueError(
+                "`num_samples` must be at least 2: the control variate of a sample is made of the others. "
+                f"Received: {num_samples=}"
+            )
+
+    def scheduled_values(self, step) -> dict[str, float]:
+        """Nothing follows a schedule."""
+        del step
+        return {}
+
+    def __call__(self, model, x, *, seed, negative) -> StepTerms:
+        """The terms of a step; the gradient of log Z comes from the negative samples."""
+        samples = samples_of_posterior(model, x, self.num_samples, seed=seed)
+        bound = multi_sample_bound(samples.log_weights)
+        signals = tf.stop_gradient(bound - leave_one_out_bounds(samples.log_weights))
+        surrogate = bound + tf.reduce_sum(signals * score_function(model, samples), axis=0)
+        common = 0.0 if negative is None else log_partition_surrogate(model.rbm, negative)
+        figures = {
+            "loss": -numerics.mean_or_zero(bound),
+            "log_partition_factor": tf.constant(1.0),
+            **samples.figures(),
+        }
+        return StepTerms(-numerics.mean_or_zero(surrogate), common, figures)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"num_samples": self.num_samples}
+
+    @classmethod
+    def from_config(cls, config):
+        """The inverse of `get_config`."""
+        return cls(**config)

@@ -1,0 +1,22 @@
+"""The embedded data set: an RBM prior with hidden units in three stages, in a minute or two."""
+
+from trainers.configs import base, hybrid_mnist
+
+
+def get_config():
+    """Returns the configuration."""
+    config = hybrid_mnist.get_config()
+    config.num_steps = 4_000
+    config.steps_per_epoch = 200
+    config.data.name = "digits"
+    config.model.latent_units = 64
+    config.model.hidden_units = 64
+    config.model.network = (200, 100)
+    config.model.weight_decay = 1e-3
+    config.autoencoding = base.stage("Autoencoding", 0.15, {"learning_rate": 1e-3}, {}, dropout=0.2)
+    config.codes = base.stage("MachineOnCodes", 0.15, {}, {"learning_rate": 5e-2})
+    config.vimco.networks.learning_rate = 1e-3
+    config.evaluation.num_samples = 500
+    config.evaluation.log_partition_temperatures = 2_000
+    config.evaluation.image_epochs = 5
+    return config
