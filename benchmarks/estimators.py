@@ -8,7 +8,7 @@ weights of q, for these images, is summed over all 256 states; each estimator is
 its bias, the length of its mean minus the gradient (and minus what its noise adds to that), and its standard
 deviation, both relative to the length of the gradient. `equal cost` is the deviation times the root of the
 passes through the decoder for each image: what an average over as many passes leaves. Baselines and scales
-learn for 500 steps, the model held. The table goes to `benchmarks/estimators.csv`. VIMCO and wake-sleep
+learn for 3,000 steps, the model held. The table goes to `benchmarks/estimators.csv`. VIMCO and wake-sleep
 descend other objectives: their bias says how far these are from the bound of one sample.
 
 `speed`: a step of VIMCO, 784-200-200-200, batches of 100, K = 5 and 50, in CPU time, against a plain
@@ -118,7 +118,7 @@ def gradients(model, objective, x, draws_):
     model.compile(keras.optimizers.Adam(1e-2), objective)
     if model.objective_layer is not None:
         type(objective).trains = ("objective",)
-        model.fit(x, batch_size=16, epochs=500, verbose=0)
+        model.fit(x, batch_size=16, epochs=3_000, verbose=0)
         del type(objective).trains
 
     @functools.partial(tf.function, autograph=False)

@@ -149,7 +149,8 @@ class TrainedModel(keras.Model):
                 f"`tfdvae.objectives.Objective`. Received: objective={objective!r}"
             )
         if hasattr(objective, "check"):
-            objective.check(self)
+            # As a replica: only there variables have gradients.
+            tf.distribute.get_strategy().run(objective.check, args=(self,))
         self._set_objective_layer(objective.make_layer(self) if hasattr(objective, "make_layer") else None)
         optimizer = keras.optimizers.get(optimizer)
         group_optimizers = {k: keras.optimizers.get(v) for k, v in (group_optimizers or {}).items()}

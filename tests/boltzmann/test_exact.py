@@ -33,7 +33,7 @@ def test_log_z_against_the_reference(reference):
     assert estimate.value == estimate.lower == estimate.upper
     assert estimate.standard_error == 0.0
     units = min(len(reference["left_bias"]), len(reference["right_bias"]))
-    assert estimate.diagnostics == {"method": "exact", "num_states": 2**units}
+    assert estimate.diagnostics == {"method": "exact", "num_states": 2**units, "trustworthy": True}
     assert all(type(v) is float for v in (estimate.value, estimate.standard_error))
 
 

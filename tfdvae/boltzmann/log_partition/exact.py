@@ -57,7 +57,7 @@ def exact(rbm: RestrictedBoltzmannMachine) -> LogPartitionEstimate:
         standard_error=0.0,
         lower=value,
         upper=value,
-        diagnostics={"method": "exact", "num_states": 2 ** len(sides.bias)},
+        diagnostics={"method": "exact", "num_states": 2 ** len(sides.bias), "trustworthy": True},
     )
 
 
