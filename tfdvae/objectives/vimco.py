@@ -18,7 +18,7 @@ def multi_sample_bound(log_weights) -> tf.Tensor:
 
 
 def leave_one_out_bounds(log_weights) -> tf.Tensor:
-    """L_-i: the bound with the geometric mean of the other weights in the place of w_i, in nats.
+    """L(-i): the bound with the geometric mean of the other weights in the place of w_i, in nats.
 
     Args:
       log_weights: `[samples, ...]`, two samples or more, whose number is known.
@@ -41,7 +41,7 @@ class VIMCO:
 
         L_K = log 1/K sum_k p(x, z_k) / q(z_k | x),    z_k ~ q(z | x)
 
-    The gradient of q is sum_k (L_K - L_-k - w_k / sum w) grad log q(z_k | x), without bias: L_-k, the bound
+    The gradient of q is sum_k (L_K - L(-k) - w_k / sum w) grad log q(z_k | x), without bias: L(-k), the bound
     with the geometric mean of the other weights in the place of w_k, knows nothing of z_k (algorithm 2 of
     "Learning deep generative models with discrete latent variables"). log Z cancels in the signals. Where a
     model has continuous groups beside the discrete ones, the gradient of L_K goes through their samples.
