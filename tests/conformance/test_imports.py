@@ -20,6 +20,7 @@ LAYERS = (
     "_faults",
     "_gradients",
     "_keras_options",
+    "_means",
     "training",
     "_schedules",
     "bijectors",

@@ -5,13 +5,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import numerics
+from tfdvae._means import running_means, update_means
 from tfdvae._validation import finite, integer, not_negative
 from tfdvae.boltzmann.log_partition import LogPartitionEstimate
 from tfdvae.boltzmann.measured import MeasuredModel
 from tfdvae.boltzmann.negative_phases import make_negative_phase, serialize
 from tfdvae.boltzmann.pseudo_likelihood import pseudo_log_likelihood, stochastic_pseudo_log_likelihood
 from tfdvae.boltzmann.rbm import RestrictedBoltzmannMachine
-from tfdvae.training import StepTerms, running_means, update_means
+from tfdvae.training import StepTerms
 
 _MEAN_MARGIN = 1e-3  # a unit that is always off starts with a bias of -6.9, not of minus infinity
 

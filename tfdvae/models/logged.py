@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
-from tfdvae.training import running_means, update_means
+from tfdvae._means import running_means, update_means
 
 _IMPOSSIBLE = 1.0  # nats: a KL as far below 0 is not the noise of a batch
 
