@@ -1,6 +1,6 @@
 """Bias and variance of the gradient estimators, and the speed of a step of VIMCO.
 
-    python -m benchmarks.estimators [--only=variance|speed] [--draws=2000]
+    python -m benchmarks.estimators [--only=variance|speed] [--draws=1000]
 
 `variance`: two models of 8 binary latents (a directed factorial prior; a Boltzmann machine with 6 hidden
 units) after a short training on 16 images of the digits. The gradient of the single-sample bound in the
@@ -79,8 +79,8 @@ def trained(kind, x):
         model = DVAE((14, 14, 1), latent_units=UNITS, **arguments)
     else:
         model = HybridRBM((14, 14, 1), latent_units=UNITS, hidden_units=6, network=(32,), num_sweeps=5)
-    model.compile(keras.optimizers.Adam(3e-3), LeaveOneOut(4))
-    model.fit(x, batch_size=16, epochs=50, verbose=0)
+    model.compile(keras.optimizers.Adam(3e-3), LeaveOneOut(4), steps_per_execution=50)
+    model.fit(np.tile(x, (50, 1, 1, 1)), batch_size=16, verbose=0)
     return model
 
 
@@ -115,10 +115,10 @@ def single_sample(log_q, log_weights):
 
 def gradients(model, objective, x, draws_):
     """Draws of the gradient, `[draws, weights]`."""
-    model.compile(keras.optimizers.Adam(1e-2), objective)
+    model.compile(keras.optimizers.Adam(1e-2), objective, steps_per_execution=50)
     if model.objective_layer is not None:
         type(objective).trains = ("objective",)
-        model.fit(x, batch_size=16, epochs=3_000, verbose=0)
+        model.fit(np.tile(x, (100, 1, 1, 1)), batch_size=16, epochs=30, verbose=0)
         del type(objective).trains
 
     @functools.partial(tf.function, autograph=False)
@@ -283,7 +283,7 @@ def main():
     """Measures what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=("variance", "speed"))
-    parser.add_argument("--draws", type=int, default=2_000)
+    parser.add_argument("--draws", type=int, default=1_000)
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
     if arguments.only != "speed":
