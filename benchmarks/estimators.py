@@ -218,7 +218,7 @@ def plain(num_samples):
             z = tf.cast(tf.random.uniform([num_samples, BATCH, WIDTH]) < probs, tf.float32)
             log_q = tf.reduce_sum(log_bernoulli(z, tf.broadcast_to(logits, z.shape)), -1)
             log_z = tf.reduce_sum(log_bernoulli(z, tf.broadcast_to(prior, z.shape)), -1)
-            out = decoder(z)
+            out = tf.reshape(decoder(tf.reshape(z, [-1, WIDTH])), [num_samples, BATCH, PIXELS])
             log_x = tf.reduce_sum(log_bernoulli(tf.broadcast_to(x, out.shape), out), -1)
             log_w = log_x + log_z - log_q
             bound = tf.reduce_logsumexp(log_w, 0) - np.log(num_samples)
