@@ -23,7 +23,7 @@ from tfdvae.objectives import Elbo, schedules
 from trainers import stages
 
 MODELS = {"DVAE": DVAE, "DVAEPlusPlus": DVAEPlusPlus, "HybridRBM": HybridRBM}
-OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamax": keras.optimizers.Adamax}
+OPTIMIZERS = {name: stages.OPTIMIZERS[name] for name in ("adam", "adamax")}  # those with an epsilon
 _PARAMETER = {"overlapping_logistic": "scale", "binary_concrete": "temperature"}
 # What may change between the runs on one workdir.
 _FREE_FIELDS = ("evaluation", "steps_per_execution")
@@ -115,9 +115,7 @@ def objective(config) -> Elbo:
 def optimizer(config, factor=1.0) -> keras.optimizers.Optimizer:
     """The optimizer with a piecewise constant learning rate, times `factor`."""
     c = config.optimizer
-    rates = [factor * c.learning_rate * f for f in c.factors]
-    boundaries = [int(b * config.num_steps) for b in c.boundaries]
-    rate = schedules.piecewise_constant(boundaries, rates) if boundaries else rates[0]
+    rate = stages.learning_rate(c, config.num_steps, factor)
     clipnorm = c.global_clipnorm or None
     return OPTIMIZERS[c.name](rate, epsilon=c.epsilon, global_clipnorm=clipnorm)
 

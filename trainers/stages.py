@@ -95,9 +95,13 @@ def compile_model(model, config, stage, **kwargs) -> None:
     )
 
 
+def learning_rate(c, num_steps, factor=1.0):
+    """The rate of a section, times `factor`: piecewise constant between its fractions of `num_steps`."""
+    rates = [factor * c.learning_rate * f for f in c.factors]
+    boundaries = [int(b * num_steps) for b in c.boundaries]
+    return schedules.piecewise_constant(boundaries, rates) if boundaries else rates[0]
+
+
 def _optimizer(c, length):
-    rates = [c.learning_rate * f for f in c.factors]
-    boundaries = [int(b * length) for b in c.boundaries]
-    rate = schedules.piecewise_constant(boundaries, rates) if boundaries else rates[0]
     momentum = {"momentum": c.momentum} if c.name == "sgd" else {}
-    return OPTIMIZERS[c.name](rate, **momentum)
+    return OPTIMIZERS[c.name](learning_rate(c, length), **momentum)

@@ -65,34 +65,21 @@ def elbo(model):
     return tf.reduce_sum(tf.exp(log_q) * (log_joint - log_q))
 
 
-def mean_gradient_of_pairs(model, objective):
-    """Minus the gradient of the loss of two samples for an image, summed over all pairs with their law."""
+def mean_gradient(model, objective, num_samples, reset=None):
+    """Minus the gradient of the loss of some samples for an image, summed over all of them with their law.
+
+    `reset()` comes before each.
+    """
     total, log_q = [0.0] * len(model.trainable_variables), log_terms(model)[1]
-    for i, j in itertools.product(range(4), repeat=2):
-        given = draws.Given(groups(model, STATES[[i, j]][:, None]))
+    for places in itertools.product(range(4), repeat=num_samples):
+        given = draws.Given(groups(model, STATES[list(places)][:, None]))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(type(model), "draw", lambda *_, given=given, **__: given)
-            one = gradient(lambda: objective(model, X, seed=0, negative=None).loss, model)
-        probability = tf.exp(log_q[i] + log_q[j])
-        total = [a - probability * b for a, b in zip(total, one, strict=True)]
-    return total
-
-
-def mean_gradient_of_states(model, objective, reset=None):
-    """The same of objectives that draw one sample for an image, `[1, batch]`; `reset()` comes before each."""
-    total, log_q = [0.0] * len(model.trainable_variables), log_terms(model)[1]
-    for i, state in enumerate(STATES):
-        values = groups(model, state[None, None])
-
-        def draw(*_, values=values, **__):
-            return draws.Given(values)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(type(model), "draw", draw)
             if reset is not None:
                 reset()
             one = gradient(lambda: objective(model, X, seed=0, negative=None).loss, model)
-        total = [a - tf.exp(log_q[i]) * b for a, b in zip(total, one, strict=True)]
+        probability = tf.exp(tf.reduce_sum(tf.gather(log_q, places)))
+        total = [a - probability * b for a, b in zip(total, one, strict=True)]
     return total
 
 

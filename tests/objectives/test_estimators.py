@@ -22,7 +22,7 @@ def hybrid():
 
 def test_leave_one_out_is_unbiased(model):
     want = enumeration.gradient(lambda: enumeration.elbo(model), model)
-    got = enumeration.mean_gradient_of_pairs(model, LeaveOneOut(2))
+    got = enumeration.mean_gradient(model, LeaveOneOut(2), 2)
     assert enumeration.differences(got, want) < 1e-5
 
 
@@ -34,7 +34,7 @@ def test_disarm_is_unbiased(hybrid):
 
 def test_muprop_is_unbiased(model):
     want = enumeration.gradient(lambda: enumeration.elbo(model), model)
-    got = enumeration.mean_gradient_of_states(model, MuProp())
+    got = enumeration.mean_gradient(model, MuProp(), 1)
     assert enumeration.differences(got, want) < 1e-5
 
 
@@ -60,7 +60,7 @@ def test_nvil_is_unbiased_up_to_its_scale(model, normalize):
         return of_p + of_q / (2.0 if normalize else 1.0) - 0.5 * error
 
     want = enumeration.gradient(ascended, model)
-    got = enumeration.mean_gradient_of_states(model, objective, reset)
+    got = enumeration.mean_gradient(model, objective, 1, reset)
     assert enumeration.differences(got, want) < 1e-5
     assert model.parameter_groups()["objective"] == baseline.trainable_variables
     reset()
@@ -135,7 +135,7 @@ def test_a_wrong_coefficient_is_found(hybrid, monkeypatch):
         return score + 0.1 * (score - tf.stop_gradient(score))
 
     monkeypatch.setattr(Bernoulli, "log_prob", scaled)
-    assert enumeration.differences(enumeration.mean_gradient_of_pairs(hybrid, LeaveOneOut(2)), want) > 1e-3
+    assert enumeration.differences(enumeration.mean_gradient(hybrid, LeaveOneOut(2), 2), want) > 1e-3
     monkeypatch.setattr(tf, "sigmoid", lambda x: tf.nn.sigmoid(1.1 * x))
     got = enumeration.mean_gradient_of_noise(hybrid, DisARM(), lambda q: (q, 1 - q))
     assert enumeration.differences(got, want) > 1e-3

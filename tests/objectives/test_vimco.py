@@ -45,7 +45,7 @@ def bias(model):
         )
 
     want = enumeration.gradient(mean_bound, model)
-    return enumeration.differences(enumeration.mean_gradient_of_pairs(model, VIMCO(2)), want)
+    return enumeration.differences(enumeration.mean_gradient(model, VIMCO(2), 2), want)
 
 
 def test_the_gradient_is_unbiased(model):

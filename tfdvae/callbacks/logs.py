@@ -17,9 +17,8 @@ class MetricsLog(keras.callbacks.Callback):
 
     Columns: epoch, step, the metrics (nats), the schedules' values at that step, the stored log Z
     with its standard error and step, and `seconds` since this object was made; what another objective brings
-    later are columns added to the file. `fit` first drops the rows
-    after the model's step and a row that an interruption cut off: on resuming, a row is never there twice.
-    (TensorBoard keeps both, equal, points.)
+    later are columns added to the file. `fit` first drops the rows after the model's step and a row that an
+    interruption cut off: on resuming, a row is never there twice. (TensorBoard keeps both, equal, points.)
 
     Args:
       path: the CSV file.

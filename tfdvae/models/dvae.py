@@ -4,7 +4,6 @@ import math
 from typing import NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfdvae import numerics
@@ -14,7 +13,7 @@ from tfdvae.latents import Group, Trace
 from tfdvae.layers import DenseStack, OwnNetwork
 from tfdvae.models.base import Decoded, DiscreteVAE
 from tfdvae.models.decoders import OwnDecoder
-from tfdvae.models.pixels import make_pixels, serialized
+from tfdvae.models.pixels import checked_data_mean, make_pixels, serialized
 from tfdvae.models.priors import make_prior, smoothing_or_default
 
 NETWORKS = {"linear": (), "nonlinear": (200, 200)}
@@ -144,16 +143,11 @@ class DVAE(DiscreteVAE):
             shape=(pixels,), initializer="zeros", trainable=False, name="data_mean"
         )
         if data_mean is not None:
-            self._set_data_mean(np.asarray(data_mean, np.float32))
+            self._set_data_mean(data_mean)
         self._finish_init()
 
     def _set_data_mean(self, data_mean):
-        if data_mean.size != self.data_mean.shape[0] or not np.all((data_mean >= 0) & (data_mean <= 1)):
-            raise ValueError(
-                f"`data_mean` must be an image of shape {self.image_shape} with values in [0, 1]. "
-                f"Received: shape {data_mean.shape}, range {data_mean.min()} to {data_mean.max()}"
-            )
-        data_mean = data_mean.reshape(-1)
+        data_mean = checked_data_mean(data_mean, self.image_shape).reshape(-1)
         self.data_mean.assign(data_mean)
         # Clipped as in Tucker et al. (2017): a pixel that is never set must not start at -inf.
         if isinstance(self.decoder, DenseStack):

@@ -7,7 +7,6 @@ import math
 from typing import NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfdvae import numerics, random
@@ -17,7 +16,7 @@ from tfdvae.latents import Bernoulli, BoltzmannPrior, Group, Trace
 from tfdvae.layers import OwnNetwork
 from tfdvae.models.base import Decoded, DiscreteVAE
 from tfdvae.models.decoders import OwnDecoder
-from tfdvae.models.pixels import make_pixels, serialized
+from tfdvae.models.pixels import checked_data_mean, make_pixels, serialized
 from tfdvae.objectives import VIMCO
 
 
@@ -111,7 +110,7 @@ class HybridRBM(DiscreteVAE):
             shape=self.image_shape, initializer="zeros", trainable=False, name="data_mean"
         )
         if data_mean is not None:
-            self._set_data_mean(np.asarray(data_mean, np.float32))
+            self._set_data_mean(data_mean)
         self._finish_init()
 
     def _perceptron(self, name, input_shape, widths, output_shape):
@@ -138,12 +137,8 @@ class HybridRBM(DiscreteVAE):
         )
 
     def _set_data_mean(self, data_mean):
-        if data_mean.size != math.prod(self.image_shape) or not np.all((data_mean >= 0) & (data_mean <= 1)):
-            raise ValueError(
-                f"`data_mean` must be an image of shape {self.image_shape} with values in [0, 1]. "
-                f"Received: shape {data_mean.shape}, range {data_mean.min()} to {data_mean.max()}"
-            )
-        self.data_mean.assign(data_mean.reshape(self.image_shape))
+        data_mean = checked_data_mean(data_mean, self.image_shape)
+        self.data_mean.assign(data_mean)
         if self._given_networks["decoder"] is None:
             # Clipped as in Tucker et al. (2017): a pixel that is never set must not start at -inf.
             output = self.decoder.own.network.layers[-2]

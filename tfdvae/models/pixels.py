@@ -5,9 +5,11 @@ model, such an object must be registered (`keras.saving.register_keras_serializa
 and `from_config`.
 """
 
+import math
 from typing import Protocol
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfdvae import numerics, random
@@ -71,6 +73,21 @@ def serialized(given):
     """What a configuration holds of a likelihood, a smoothing or a network: names and blocks as they are."""
     is_plain = given is None or isinstance(given, str | tuple | list)
     return given if is_plain else keras.saving.serialize_keras_object(given)
+
+
+def checked_data_mean(data_mean, image_shape) -> np.ndarray:
+    """The mean of binary training images, float32, in the shape of an image.
+
+    Raises:
+      ValueError: if it has another size, or values outside of [0, 1].
+    """
+    data_mean = np.asarray(data_mean, np.float32)
+    if data_mean.size != math.prod(image_shape) or not np.all((data_mean >= 0) & (data_mean <= 1)):
+        raise ValueError(
+            f"`data_mean` must be an image of shape {image_shape} with values in [0, 1]. "
+            f"Received: shape {data_mean.shape}, range {data_mean.min()} to {data_mean.max()}"
+        )
+    return data_mean.reshape(image_shape)
 
 
 class BernoulliPixels:

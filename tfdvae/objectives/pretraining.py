@@ -9,23 +9,12 @@ import tensorflow as tf
 from tfdvae import numerics, random
 from tfdvae.boltzmann.chains import log_partition_surrogate
 from tfdvae.latents import draws
+from tfdvae.objectives.sampled import Unscheduled
 from tfdvae.training import StepTerms
 
 
-class _Pretraining:
-    def scheduled_values(self, step) -> dict[str, float]:
-        """Nothing follows a schedule."""
-        del step
-        return {}
-
-    @classmethod
-    def from_config(cls, config):
-        """The inverse of `get_config`."""
-        return cls(**config)
-
-
 @keras.saving.register_keras_serializable(package="tfdvae")
-class Autoencoding(_Pretraining):
+class Autoencoding(Unscheduled):
     """log p(x | code), where the code is the encoder's output, soft-binarized with noise (eq. 3).
 
     The code is f(l + u) with u uniform in (-1/2, 1/2) and f clipping to [0, 1], so that outputs beyond -1/2
@@ -79,7 +68,7 @@ class Autoencoding(_Pretraining):
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
-class MachineOnCodes(_Pretraining):
+class MachineOnCodes(Unscheduled):
     """-log p(z) of the Boltzmann machine, for z ~ q(z | x): the law that the encoder's output stands for.
 
     Only the machine is trained. Its negative phase is the model's: contrastive divergence begins at these z.

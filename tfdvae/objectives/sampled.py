@@ -5,8 +5,40 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfdvae import numerics, random
+from tfdvae._validation import positive_integer
+from tfdvae.boltzmann.chains import log_partition_surrogate
 from tfdvae.latents import Trace, draws
 from tfdvae.objectives.kl import log_posterior, log_prior
+from tfdvae.training import StepTerms
+
+
+class Unscheduled:
+    """What objectives share that have nothing that follows a schedule."""
+
+    def scheduled_values(self, step) -> dict[str, float]:
+        """Nothing follows a schedule."""
+        del step
+        return {}
+
+    @classmethod
+    def from_config(cls, config):
+        """The inverse of `get_config`."""
+        return cls(**config)
+
+
+def two_or_more(num_samples) -> int:
+    """A number of samples of which each has others.
+
+    Raises:
+      ValueError: if it is not at least 2.
+    """
+    num_samples = positive_integer("num_samples", num_samples)
+    if num_samples < 2:
+        raise ValueError(
+            "`num_samples` must be at least 2: the control variate of a sample is made of the others. "
+            f"Received: {num_samples=}"
+        )
+    return num_samples
 
 
 class ScoredSamples(NamedTuple):
@@ -94,3 +126,13 @@ def score_function(model, samples: ScoredSamples) -> tf.Tensor:
             "their samples have gradients. Train with `tfdvae.objectives.Elbo`"
         )
     return samples.log_discrete_posterior
+
+
+def step_terms(model, samples: ScoredSamples, loss, value, negative) -> StepTerms:
+    """The terms of a step that descends `loss`, whose `value` is what may be logged.
+
+    The gradient of log Z comes from the negative samples.
+    """
+    common = 0.0 if negative is None else log_partition_surrogate(model.rbm, negative)
+    figures = {"loss": value, "log_partition_factor": tf.constant(1.0), **samples.figures()}
+    return StepTerms(loss, common, figures)

@@ -4,36 +4,26 @@ import keras
 import tensorflow as tf
 
 from tfdvae import numerics, random
-from tfdvae._validation import positive_integer
-from tfdvae.boltzmann.chains import log_partition_surrogate
 from tfdvae.latents import draws
-from tfdvae.objectives.sampled import samples_of_posterior, score_function, scored
+from tfdvae.objectives.sampled import (
+    Unscheduled,
+    samples_of_posterior,
+    score_function,
+    scored,
+    step_terms,
+    two_or_more,
+)
 from tfdvae.training import StepTerms
 
 
-class SingleSampleBound:
+class SingleSampleBound(Unscheduled):
     """What objectives share whose value is the bound of one sample, averaged over samples."""
-
-    def scheduled_values(self, step) -> dict[str, float]:
-        """Nothing follows a schedule."""
-        del step
-        return {}
-
-    @classmethod
-    def from_config(cls, config):
-        """The inverse of `get_config`."""
-        return cls(**config)
 
     def terms(self, model, samples, surrogate, negative) -> StepTerms:
         """The terms of a step that ascends the mean of `surrogate [samples, batch]`."""
-        common = 0.0 if negative is None else log_partition_surrogate(model.rbm, negative)
         figures = samples.figures()
-        loss = figures["kl"] - figures["reconstruction"]
-        return StepTerms(
-            -numerics.mean_or_zero(tf.reduce_mean(surrogate, axis=0)),
-            common,
-            {"loss": loss, "log_partition_factor": tf.constant(1.0), **figures},
-        )
+        loss = -numerics.mean_or_zero(tf.reduce_mean(surrogate, axis=0))
+        return step_terms(model, samples, loss, figures["kl"] - figures["reconstruction"], negative)
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
@@ -55,12 +45,7 @@ class LeaveOneOut(SingleSampleBound):
     """
 
     def __init__(self, num_samples=2):
-        self.num_samples = positive_integer("num_samples", num_samples)
-        if self.num_samples < 2:
-            raise ValueError(
-                "`num_samples` must be at least 2: the control variate of a sample is made of the others. "
-                f"Received: {num_samples=}"
-            )
+        self.num_samples = two_or_more(num_samples)
 
     def __call__(self, model, x, *, seed, negative) -> StepTerms:
         """The terms of a step; the gradient of log Z comes from the negative samples."""
@@ -97,8 +82,7 @@ class DisARM(SingleSampleBound):
         draw = draws.Antithetic(model.group_seeds(seed))
         samples = scored(model, x, draw, seed=seed_dropout)
         logits, (value, other) = draw.pair
-        score_function(model, samples)
-        signals = samples.log_joint - samples.log_posterior
+        signals = samples.log_weights
         difference = tf.stop_gradient(signals[0] - signals[1])[:, None]
         sign = tf.where(other > 0.5, -1.0, 1.0)
         factor = tf.where(value != other, sign * tf.sigmoid(tf.abs(logits)), 0.0)

@@ -6,9 +6,13 @@ import keras
 import tensorflow as tf
 
 from tfdvae import numerics
-from tfdvae._validation import positive_integer
-from tfdvae.boltzmann.chains import log_partition_surrogate
-from tfdvae.objectives.sampled import samples_of_posterior, score_function
+from tfdvae.objectives.sampled import (
+    Unscheduled,
+    samples_of_posterior,
+    score_function,
+    step_terms,
+    two_or_more,
+)
 from tfdvae.training import StepTerms
 
 
@@ -36,7 +40,7 @@ def leave_one_out_bounds(log_weights) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
-class VIMCO:
+class VIMCO(Unscheduled):
     """The bound of K samples; both sides descend it.
 
         L_K = log 1/K sum_k p(x, z_k) / q(z_k | x),    z_k ~ q(z | x)
@@ -54,17 +58,7 @@ class VIMCO:
     """
 
     def __init__(self, num_samples=10):
-        self.num_samples = positive_integer("num_samples", num_samples)
-        if self.num_samples < 2:
-            raise ValueError(
-                "`num_samples` must be at least 2: the control variate of a sample is made of the others. "
-                f"Received: {num_samples=}"
-            )
-
-    def scheduled_values(self, step) -> dict[str, float]:
-        """Nothing follows a schedule."""
-        del step
-        return {}
+        self.num_samples = two_or_more(num_samples)
 
     def __call__(self, model, x, *, seed, negative) -> StepTerms:
         """The terms of a step; the gradient of log Z comes from the negative samples."""
@@ -72,19 +66,9 @@ class VIMCO:
         bound = multi_sample_bound(samples.log_weights)
         signals = tf.stop_gradient(bound - leave_one_out_bounds(samples.log_weights))
         surrogate = bound + tf.reduce_sum(signals * score_function(model, samples), axis=0)
-        common = 0.0 if negative is None else log_partition_surrogate(model.rbm, negative)
-        figures = {
-            "loss": -numerics.mean_or_zero(bound),
-            "log_partition_factor": tf.constant(1.0),
-            **samples.figures(),
-        }
-        return StepTerms(-numerics.mean_or_zero(surrogate), common, figures)
+        loss, value = (-numerics.mean_or_zero(x) for x in (surrogate, bound))
+        return step_terms(model, samples, loss, value, negative)
 
     def get_config(self):
         """The constructor's arguments."""
         return {"num_samples": self.num_samples}
-
-    @classmethod
-    def from_config(cls, config):
-        """The inverse of `get_config`."""
-        return cls(**config)

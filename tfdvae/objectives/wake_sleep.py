@@ -6,15 +6,14 @@ import tensorflow as tf
 from tfdvae import numerics, random
 from tfdvae._validation import not_negative, positive_integer
 from tfdvae.boltzmann import GibbsState
-from tfdvae.boltzmann.chains import log_partition_surrogate
 from tfdvae.latents import draws
-from tfdvae.objectives.sampled import samples_of_posterior, scored
+from tfdvae.objectives.sampled import Unscheduled, samples_of_posterior, scored, step_terms
 from tfdvae.objectives.vimco import multi_sample_bound
 from tfdvae.training import StepTerms
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
-class WakeSleep:
+class WakeSleep(Unscheduled):
     """Two objectives, one for p and one for q, as one scalar: they share no parameter.
 
     With samples z_k of q, the normalized weights w_k of p*(x, z_k) / q(z_k | x), and dreams (x', z') of p,
@@ -46,11 +45,6 @@ class WakeSleep:
                 "`wake_factor` and `sleep_factor` must not both be 0: nothing would train q. Received: "
                 f"{wake_factor=}, {sleep_factor=}"
             )
-
-    def scheduled_values(self, step) -> dict[str, float]:
-        """Nothing follows a schedule."""
-        del step
-        return {}
 
     def check(self, model) -> None:
         """Checks that p and q share no parameter, from the gradients of both for an image.
@@ -88,13 +82,8 @@ class WakeSleep:
                 loss -= self.sleep_factor * numerics.mean_or_zero(asleep)
             else:
                 loss -= self.sleep_factor * tf.reduce_sum(tf.nn.softmax(negative.log_weights) * asleep)
-        common = 0.0 if negative is None else log_partition_surrogate(model.rbm, negative)
-        figures = {
-            "loss": -numerics.mean_or_zero(multi_sample_bound(samples.log_weights)),
-            "log_partition_factor": tf.constant(1.0),
-            **samples.figures(),
-        }
-        return StepTerms(loss, common, figures)
+        value = -numerics.mean_or_zero(multi_sample_bound(samples.log_weights))
+        return step_terms(model, samples, loss, value, negative)
 
     def get_config(self):
         """The constructor's arguments."""
@@ -103,11 +92,6 @@ class WakeSleep:
             "wake_factor": self.wake_factor,
             "sleep_factor": self.sleep_factor,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        """The inverse of `get_config`."""
-        return cls(**config)
 
 
 def _dreams(model, num_samples, negative, *, seed):
