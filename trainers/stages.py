@@ -103,5 +103,5 @@ def learning_rate(c, num_steps, factor=1.0):
 
 
 def _optimizer(c, length):
-    momentum = {"momentum": c.momentum} if c.name == "sgd" else {}
-    return OPTIMIZERS[c.name](learning_rate(c, length), **momentum)
+    more = {"momentum": c.momentum} if c.name == "sgd" else {"epsilon": c.epsilon}
+    return OPTIMIZERS[c.name](learning_rate(c, length), **more)

@@ -9,6 +9,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from tests.trainers.experiments import tiny_config
+from tfdvae import objectives
 from tfdvae._gradients import optimizers_and_variables
 from tfdvae.models import DVAEPlusPlus
 from tfdvae.models.bounds import ELBO_ARGUMENTS
@@ -45,7 +46,7 @@ def check_networks(model, network, batch_normalization):
 
 
 def test_there_are_as_many_experiments_as_in_the_paper():
-    assert len(specs(section_7_1)) == 8
+    assert len(specs(section_7_1)) == 2 * 2 * 11
     assert len(specs(section_7_2)) == 32
 
 
@@ -66,7 +67,8 @@ def specs_of_static_mnist(module):
 
 @pytest.mark.parametrize("spec", specs_of_static_mnist(section_7_1))
 def test_section_7_1(spec):
-    data, network, bound = spec.split("-")
+    data, network, estimator = spec.split("-")
+    bound = estimator if estimator == "marginal" else "joint"
     config = section_7_1.get_config(spec)
     experiment.check(config)
     model = experiment.model(config, data_dir=False)
@@ -75,10 +77,18 @@ def test_section_7_1(spec):
     assert (model.prior_name, model.bound, model.rbm) == ("bernoulli", bound, None)
     check_networks(model, network, batch_normalization=False)
     assert not model.losses  # no weight decay
-    assert experiment.objective(config).scheduled_values(0) == {"kl_factor": 1.0}
+    experiment.compile_model(model, config)
+    objective, arguments = section_7_1.OBJECTIVES.get(estimator, ("Elbo", {}))
+    assert type(model.objective).__name__ == objective
+    assert arguments.items() <= model.objective.get_config().items()
+    if isinstance(model.objective, objectives.Elbo):
+        assert model.objective.scheduled_values(0)["kl_factor"] == 1.0
     betas = [float(model.smoothing.parameter(step)["beta"]) for step in (0, 1_000_000, 2_000_000)]
     assert betas == [6.0, 11.0, 16.0]
-    assert float(np.asarray(experiment.optimizer(config).learning_rate)) == np.float32(5e-4)
+    for optimizer, _ in optimizers_and_variables(model):
+        assert isinstance(optimizer, keras.optimizers.Adam)
+        assert float(np.asarray(optimizer.learning_rate)) == np.float32(5e-4)
+        assert optimizer.epsilon == 1e-3
 
 
 @pytest.mark.parametrize("spec", specs_of_static_mnist(section_7_2))

@@ -80,10 +80,15 @@ def stage(objective: str, fraction: float, networks: dict, prior: dict, **argume
     return section
 
 
-def rates(name, learning_rate, boundaries=(), factors=(1.0,), momentum=0.0) -> ml_collections.ConfigDict:
-    """An optimizer and its learning rate: its `factors` between `boundaries`, fractions of the stage."""
+def rates(
+    name, learning_rate, boundaries=(), factors=(1.0,), momentum=0.0, epsilon=1e-7
+) -> ml_collections.ConfigDict:
+    """An optimizer and its learning rate: its `factors` between `boundaries`, fractions of the stage.
+
+    `momentum` is that of `sgd`, `epsilon` that of the others.
+    """
     values = dict(name=name, learning_rate=learning_rate, boundaries=boundaries, factors=factors)
-    return ml_collections.ConfigDict({**values, "momentum": momentum})
+    return ml_collections.ConfigDict({**values, "momentum": momentum, "epsilon": epsilon})
 
 
 def parse_spec(spec: str, choices) -> list[str]:
