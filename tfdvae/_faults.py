@@ -9,7 +9,7 @@ import re
 
 import tensorflow as tf
 
-_WRONG_VALUES, _DIVERGED = "tfdvae.WrongValues", "tfdvae.TrainingDiverged"
+_WRONG_VALUES, _REFUSED, _DIVERGED = "tfdvae.WrongValues", "tfdvae.Refused", "tfdvae.TrainingDiverged"
 
 
 class TrainingDiverged(ValueError):
@@ -19,6 +19,14 @@ class TrainingDiverged(ValueError):
 def checked_values(x, valid) -> tf.Tensor:
     """`x`, which fails in a graph where it is not `valid`."""
     with tf.control_dependencies([tf.debugging.Assert(valid, [_WRONG_VALUES], 1)]):
+        return tf.identity(x)
+
+
+def checked(x, valid, message) -> tf.Tensor:
+    """`x`, which fails with the message, without square brackets, where it is not `valid`; not under XLA."""
+    if tf.executing_eagerly() and not valid:
+        raise ValueError(message)
+    with tf.control_dependencies([tf.debugging.Assert(valid, [_REFUSED, message], 1)]):
         return tf.identity(x)
 
 
@@ -47,16 +55,18 @@ def raised(model):
     """Turns a fault of the model's graph into an error without the graph's traceback.
 
     Raises:
-      ValueError: with the model's `data_message`, for a batch with wrong values.
+      ValueError: with the model's `data_message`, for a batch with wrong values; with that of `checked`.
       TrainingDiverged: where a figure was not finite.
     """
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        fault = re.search(rf"\[({_WRONG_VALUES}|{_DIVERGED})\]((?: \[[^\]]*\])*)", str(error))
+        fault = re.search(rf"\[({_WRONG_VALUES}|{_REFUSED}|{_DIVERGED})\]((?: \[[^\]]*\])*)", str(error))
         if fault is None:
             raise
         if fault[1] == _WRONG_VALUES:
             raise ValueError(model.data_message) from error
+        if fault[1] == _REFUSED:
+            raise ValueError(fault[2].strip()[1:-1]) from error
         step, *words = re.findall(r"\[([^\]]*)\]", fault[2])
         raise _diverged(model, step, dict(zip(words[::2], words[1::2], strict=True))) from error

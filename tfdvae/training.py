@@ -41,6 +41,7 @@ class Objective(Protocol):
     """What `compile` takes as `objective`. To be saved with a model it must be a registered Keras object.
 
     More may be there: `trains` names the parameter groups that get a gradient (`None`: all of them);
+    `samples_machine` is false where the negative phase need not be run;
     `check(model)`, which `compile` calls, raises a `ValueError` where the model does not fit;
     `make_layer(model)` makes a built Keras layer of what the objective itself learns, which `compile` makes
     `model.objective_layer`, saved with the model.

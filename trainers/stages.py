@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import keras
 import ml_collections
+import numpy as np
 
 from tfdvae import objectives
 from tfdvae.objectives import schedules
@@ -86,13 +87,24 @@ def check(config) -> None:
 def compile_model(model, config, stage, **kwargs) -> None:
     """Compiles the model for a stage."""
     section, length = config[stage.name], stage.stop - stage.start
-    objective = getattr(objectives, section.objective)(**section.arguments.to_dict())
+    arguments = {
+        name: _in_steps(*value, stage) if isinstance(value, tuple | list) else value
+        for name, value in section.arguments.to_dict().items()
+    }
+    objective = getattr(objectives, section.objective)(**arguments)
     model.compile(
         _optimizer(section.networks, length),
         objective,
         group_optimizers={"prior": _optimizer(section.prior, length)},
         **kwargs,
     )
+
+
+def _in_steps(first, last, stage):
+    """A schedule of the model's step: from `first` to `last`, in 25 equal parts of the stage."""
+    parts = min(25, stage.stop - stage.start)
+    boundaries = np.linspace(stage.start, stage.stop, parts + 1)[1:-1]
+    return schedules.piecewise_constant([round(b) - 1 for b in boundaries], np.linspace(first, last, parts))
 
 
 def learning_rate(c, num_steps, factor=1.0):

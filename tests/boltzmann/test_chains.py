@@ -12,8 +12,10 @@ from tfdvae.boltzmann import (
     PersistentChains,
     RestrictedBoltzmannMachine,
     TemperedChains,
+    gibbs_sweep,
     gibbs_sweeps,
 )
+from tfdvae.boltzmann.chains import contrastive_samples
 
 
 @keras.saving.register_keras_serializable(package="test")
@@ -283,6 +285,21 @@ def test_contrastive_divergence_takes_batches_of_any_size(make_machine):
     )
     for batch in (0, 1, 8):
         assert [tuple(side.shape) for side in run(tf.zeros([batch, 6]))] == [(batch, 6), (batch, 4)]
+
+
+def test_contrastive_divergence_may_be_told_its_sweeps_by_a_graph(make_machine, enumerate_machine):
+    machine = make_machine(4, 3)
+    all_states = enumerate_machine(machine)
+    left, _ = all_states.draw(50_000, np.random.default_rng(0))
+    run = tf.function(lambda left, sweeps: contrastive_samples(machine, left, sweeps, seed=1)[:2])
+    for sweeps in (1, 3):
+        samples = run(left, tf.constant(sweeps))
+        assert all_states.p_value(*samples) > 1e-6
+        state = GibbsState(tf.constant(left, tf.float32), None)
+        for i in range(sweeps):
+            state = gibbs_sweep(machine.parameters, state, seed=random.fold_in(1, i))
+        for got, want in zip(samples, state, strict=True):
+            np.testing.assert_array_equal(got, want)
 
 
 # --- tempered chains ---

@@ -38,6 +38,7 @@ OBJECTIVES = {
     "wake-sleep": lambda: WakeSleep(3, wake_factor=0.5),
     "autoencoding": lambda: Autoencoding(dropout=0.2),
     "machine on codes": MachineOnCodes,
+    "contrastive divergence": lambda: MachineOnCodes(schedules.linear(1.0, 3.0, 4)),
 }
 NO_MACHINE = r"The prior of .* is normalized: there is no Boltzmann machine to train on codes"
 SHARED = r"Wake-sleep has one objective for p and one for q, which must not share parameters\. .* shares"
@@ -52,6 +53,7 @@ REFUSED = {
     ("HybridRBM", "Elbo"): r"The latents of HybridRBM are not smoothed: .* an objective of hard samples",
     ("HybridRBM", "Elbo, balanced, two samples"): r"The latents of HybridRBM are not smoothed",
     ("DVAE, directed", "machine on codes"): NO_MACHINE,
+    ("DVAE, directed", "contrastive divergence"): NO_MACHINE,
     (
         "DVAE++, all binary",
         "autoencoding",

@@ -11,7 +11,7 @@ from tests.models.oracles import normal_bound
 from tests.objectives.enumeration import with_weights
 from tfdvae.latents import draws
 from tfdvae.models import HybridRBM
-from tfdvae.objectives import VIMCO, Autoencoding, MachineOnCodes
+from tfdvae.objectives import VIMCO, Autoencoding, MachineOnCodes, schedules
 
 EVERY = np.array(list(itertools.product([0.0, 1.0], repeat=6)), np.float32).reshape(64, 2, 3, 1)
 STATES = np.array(list(itertools.product([0.0, 1.0], repeat=3)), np.float32)
@@ -109,6 +109,45 @@ def test_three_stages_of_training_raise_the_likelihood():
     # Four equally likely images: log 4 = 1.39 nats is the best.
     assert start < -3.5
     assert log_likelihood() > -1.9
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [Autoencoding(), MachineOnCodes(2), MachineOnCodes(schedules.linear(1.0, 3.0, 4)), MachineOnCodes()],
+)
+def test_chains_run_only_where_the_objective_uses_them(objective):
+    model = HybridRBM((2, 3, 1), latent_units=3, hidden_units=2, network=(4,), num_chains=8)
+    model.compile(keras.optimizers.SGD(0.1), objective)
+    chains, coupling = model.negative_phase.left.numpy(), model.rbm.coupling.numpy()
+    model.fit(EVERY, batch_size=32, verbose=0)
+    runs = getattr(objective, "contrastive_sweeps", 0) is None
+    assert np.any(model.negative_phase.left.numpy() != chains) == runs
+    assert np.any(model.rbm.coupling.numpy() != coupling) == isinstance(objective, MachineOnCodes)
+
+
+def test_the_sweeps_of_contrastive_divergence_are_checked():
+    with pytest.raises(ValueError, match=r"`contrastive_sweeps` must be .* in \[1, inf\]"):
+        MachineOnCodes(0)
+    objective = MachineOnCodes(schedules.linear(1.0, 3.0, 4))
+    values = [objective.scheduled_values(step)["contrastive_sweeps"] for step in range(5)]
+    assert values == [1.0, 1.0, 2.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize("run_eagerly", [True, False])
+def test_codes_that_are_all_equal_are_refused(run_eagerly):
+    model = HybridRBM((2, 3, 1), latent_units=3, hidden_units=2, network=(4,), num_chains=8)
+    output = model.encoder.network.layers[-2]
+    output.kernel.assign(tf.zeros_like(output.kernel))
+    output.bias.assign([40.0, -40.0, 40.0])
+    before = model.rbm.get_weights()
+    model.compile("sgd", MachineOnCodes(), run_eagerly=run_eagerly)
+    with pytest.raises(ValueError, match=r"All images of a batch have the same code: .* `Autoencoding`"):
+        model.fit(EVERY, verbose=0)
+    for old, new in zip(before, model.rbm.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    model.fit(EVERY[:4], verbose=0)  # a few images may be alike
+    output.bias.assign([40.0, -40.0, 4.0])
+    model.fit(EVERY, verbose=0)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])

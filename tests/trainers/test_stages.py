@@ -13,14 +13,14 @@ from trainers.configs import hybrid_digits, hybrid_mnist
 
 
 def tiny_config():
-    """Epochs of two steps: one of the autoencoder, one of the machine, two of VIMCO."""
+    """Epochs of two steps: one of the autoencoder, two of the machine, two of VIMCO."""
     config = hybrid_digits.get_config()
-    config.num_steps, config.steps_per_epoch, config.steps_per_execution = 8, 2, 2
+    config.num_steps, config.steps_per_epoch, config.steps_per_execution = 10, 2, 2
     config.data.batch_size = 50
     config.model.latent_units, config.model.hidden_units, config.model.network = 4, 3, (8,)
     config.model.num_chains, config.model.num_sweeps = 5, 2
-    config.autoencoding.fraction = config.codes.fraction = 0.25
-    config.vimco.fraction = 0.5
+    config.autoencoding.fraction = config.contrastive.fraction = config.persistent.fraction = 0.2
+    config.vimco.fraction = 0.4
     config.vimco.arguments.num_samples = 2
     config.evaluation.image_epochs = 10
     return config.lock()
@@ -34,22 +34,24 @@ def finished(tmp_path_factory):
 
 
 def test_stages_follow_one_another(finished):
-    assert stages.of(tiny_config()) == [("autoencoding", 0, 2), ("codes", 2, 4), ("vimco", 4, 8)]
-    assert [stages.at(tiny_config(), step).name for step in (0, 2, 3, 4, 5, 8)] == [
-        *("autoencoding", "autoencoding", "codes", "codes", "vimco", "vimco")
+    assert stages.of(tiny_config()) == [
+        *(("autoencoding", 0, 2), ("contrastive", 2, 4), ("persistent", 4, 6), ("vimco", 6, 10))
+    ]
+    assert [stages.at(tiny_config(), step).name for step in (0, 2, 3, 4, 5, 7, 10)] == [
+        *("autoencoding", "autoencoding", "contrastive", "contrastive", "persistent", "vimco", "vimco")
     ]
     rows = metrics(finished)
-    assert [row["step"] for row in rows] == ["2", "4", "6", "8"]
+    assert [row["step"] for row in rows] == ["2", "4", "6", "8", "10"]
     # Of the autoencoder and of the machine there is no bound; that of the validation is there throughout.
-    for name, there in (("loss", 4), ("reconstruction", 3), ("elbo", 2), ("kl", 2), ("val_elbo", 4)):
+    for name, there in (("loss", 5), ("reconstruction", 3), ("elbo", 2), ("kl", 2), ("val_elbo", 5)):
         assert sum(row[name] != "" for row in rows) == there, name
     best = json.loads((finished / "checkpoints" / "best.json").read_text())
-    assert best["step"] in (6, 8)  # of the last stage
-    assert best["val_elbo"] == max(float(row["val_elbo"]) for row in rows[2:])
+    assert best["step"] in (8, 10)  # of the last stage
+    assert best["val_elbo"] == max(float(row["val_elbo"]) for row in rows[3:])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("epoch", [0, 1, 2, 3])
+@pytest.mark.parametrize("epoch", [0, 1, 2, 3, 4])
 def test_a_training_that_is_interrupted_in_a_stage_ends_as_without(finished, tmp_path, epoch, monkeypatch):
     """Before the state of an epoch is saved."""
     save = callbacks.TrainingCheckpoint.on_epoch_end
@@ -64,19 +66,22 @@ def test_a_training_that_is_interrupted_in_a_stage_ends_as_without(finished, tmp
         train.train(tiny_config(), tmp_path, verbose=0)
     monkeypatch.setattr(callbacks.TrainingCheckpoint, "on_epoch_end", save)
     train.train(tiny_config(), tmp_path, verbose=0)
-    assert_same_run(finished, tmp_path, last_step=8)
+    assert_same_run(finished, tmp_path, last_step=10)
 
 
 def test_each_stage_has_its_objective_and_optimizers():
     config = tiny_config()
     model = experiment.model(config, data_dir=False)
-    kinds = []
+    kinds, sweeps = [], []
     for stage in stages.of(config):
         experiment.compile_model(model, config, stage)
         kinds.append(type(model.objective).__name__)
+        values = [model.objective.scheduled_values(step) for step in (stage.start, stage.stop - 1)]
+        sweeps += [value["contrastive_sweeps"] for value in values if value]
         assert isinstance(model.optimizer, keras.optimizers.Adam)
         assert isinstance(model.group_optimizers["prior"], keras.optimizers.SGD)
-    assert kinds == ["Autoencoding", "MachineOnCodes", "VIMCO"]
+    assert kinds == ["Autoencoding", "MachineOnCodes", "MachineOnCodes", "VIMCO"]
+    assert sweeps == [1.0, 25.0]
     assert model.objective.num_samples == 2
     # The boundaries are fractions of the stage: 0.6 and 0.8 of four steps.
     rates = [float(model.optimizer._learning_rate(step)) for step in (0, 2, 3, 4)]
@@ -90,13 +95,19 @@ def test_each_stage_has_its_objective_and_optimizers():
     [
         (
             {"stages": ("warmup",)},
-            r"names 'warmup', but the config has the stages \['autoencoding', 'codes', ",
+            r"names 'warmup', but the config has the stages \['autoencoding', 'contrastive', ",
         ),
         ({"vimco.objective": "IWAE"}, r"`config.vimco.objective` must be a class .*Received: 'IWAE'"),
         ({"vimco.objective": "schedules"}, r"`config.vimco.objective` must be a class .*Received: 'sched"),
-        ({"codes.prior.name": "lion"}, r"`config.codes.prior.name` must be one of .* Received: 'lion'"),
-        ({"vimco.fraction": 0.9}, r"must add up to 1\. Received: \{'autoencoding': 0\.25, 'codes': 0\.25"),
-        ({"steps_per_epoch": 8}, r"The stages \['autoencoding', 'codes'\] have no epoch of 8 steps"),
+        (
+            {"persistent.prior.name": "lion"},
+            r"`config.persistent.prior.name` must be one of .* Received: 'lion'",
+        ),
+        (
+            {"vimco.fraction": 0.9},
+            r"must add up to 1\. Received: \{'autoencoding': 0\.2, 'contrastive': 0\.2",
+        ),
+        ({"steps_per_epoch": 8}, r"The stages \['autoencoding', 'contrastive'\] have no epoch of 8 steps"),
     ],
 )
 def test_stages_are_checked(change, message):

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfdvae import random
 from tfdvae._validation import positive_integer
 from tfdvae.boltzmann import replica_exchange
-from tfdvae.boltzmann.gibbs import GibbsState, draw_units, gibbs_sweeps, noise_seed, unit_noise
+from tfdvae.boltzmann.gibbs import GibbsState, draw_units, gibbs_sweep, gibbs_sweeps, noise_seed, unit_noise
 from tfdvae.boltzmann.rbm import RBMParameters, RestrictedBoltzmannMachine
 
 
@@ -204,6 +204,27 @@ class PersistentChains(_Sampler):
         return {**super().get_config(), "num_chains": self.num_chains}
 
 
+def _from_data(parameters, left) -> GibbsState:
+    """Where chains start at data `[batch, left]`; of the right side only the shape is read."""
+    left = tf.cast(left, parameters.coupling.dtype)
+    return GibbsState(left, tf.zeros([tf.shape(left)[0], parameters.coupling.shape[1]], left.dtype))
+
+
+def contrastive_samples(rbm: RestrictedBoltzmannMachine, left, num_sweeps, *, seed) -> NegativeSamples:
+    """Contrastive divergence with as many sweeps as a graph decides: `num_sweeps` may be a tensor.
+
+    `left [batch, left]` is where the chains start. `ContrastiveDivergence` is faster with a fixed number.
+    """
+    parameters = tf.nest.map_structure(tf.stop_gradient, rbm.parameters)
+
+    def sweep(i, left, right):
+        return i + 1, *gibbs_sweep(parameters, GibbsState(left, right), seed=random.fold_in(seed, i))
+
+    start = _from_data(parameters, left)
+    _, *state = tf.while_loop(lambda i, *_: i < num_sweeps, sweep, (0, *start))
+    return NegativeSamples(*state)
+
+
 @keras.saving.register_keras_serializable(package="tfdvae")
 class ContrastiveDivergence(_Sampler):
     """CD-k (Hinton, 2002): chains of `num_sweeps` sweeps that start anew at the data; no state.
@@ -223,12 +244,8 @@ class ContrastiveDivergence(_Sampler):
 
     def negative_samples(self, *, seed, left) -> NegativeSamples:
         """The chains after `num_sweeps` sweeps from the data `left [batch, left]`, one for each vector."""
-        parameters = self._parameters
-        left = tf.cast(left, parameters.coupling.dtype)
-        # Of the right side only the shape is read.
-        right = tf.zeros([tf.shape(left)[0], parameters.coupling.shape[1]], left.dtype)
-        state = gibbs_sweeps(parameters, GibbsState(left, right), self.num_sweeps, seed=seed)
-        return NegativeSamples(*tf.nest.map_structure(tf.stop_gradient, state))
+        state = _from_data(self._parameters, left)
+        return NegativeSamples(*gibbs_sweeps(self._parameters, state, self.num_sweeps, seed=seed))
 
     def start(self, num_samples, *, seed) -> tf.Tensor:
         """Fair coins: there are no chains."""

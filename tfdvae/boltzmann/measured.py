@@ -25,7 +25,7 @@ class MeasuredModel(TrainedModel):
     # --- the negative phase ---
 
     def _negative_samples(self, x, *, seed):
-        if self.negative_phase is None:
+        if self.negative_phase is None or not getattr(self.objective, "samples_machine", True):
             return None
         left = self._left_of_data(x, seed=seed) if self.negative_phase.starts_from_data else None
         return self.negative_phase.negative_samples(seed=seed, left=left)

@@ -6,11 +6,16 @@
 import keras
 import tensorflow as tf
 
+from tfdvae import _faults as faults
 from tfdvae import numerics, random
-from tfdvae.boltzmann.chains import log_partition_surrogate
+from tfdvae.boltzmann.chains import contrastive_samples, log_partition_surrogate
 from tfdvae.latents import draws
+from tfdvae.objectives import schedules
 from tfdvae.objectives.sampled import Unscheduled
 from tfdvae.training import StepTerms
+
+_BATCH_THAT_VARIES = 16  # images, of which some have another code by all reason
+_LEAST_VARIANCE = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
@@ -29,6 +34,7 @@ class Autoencoding(Unscheduled):
     """
 
     trains = ("networks",)
+    samples_machine = False
 
     def __init__(self, dropout=0.0):
         if not 0 <= dropout < 1:
@@ -68,25 +74,63 @@ class Autoencoding(Unscheduled):
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
-class MachineOnCodes(Unscheduled):
+class MachineOnCodes:
     """-log p(z) of the Boltzmann machine, for z ~ q(z | x): the law that the encoder's output stands for.
 
-    Only the machine is trained. Its negative phase is the model's: contrastive divergence begins at these z.
+    Only the machine is trained, with the model's negative phase or by contrastive divergence from these z.
+    The paper begins with one sweep, rises to 25, and ends with persistent chains (appendix C).
+
+    Args:
+      contrastive_sweeps: the k of contrastive divergence, a number or a schedule of the step, whose values
+        are rounded down; `None` for the model's own negative phase.
 
     Raises:
-      ValueError: at the first step, if the model has no Boltzmann machine.
+      ValueError: if the sweeps are fewer than 1; in `compile` if the model has no Boltzmann machine; at a
+        step if the codes of a group are the same for all images of a batch of 16 or more.
     """
 
     trains = ("prior",)
 
-    def __call__(self, model, x, *, seed, negative) -> StepTerms:
-        """The terms of a step."""
-        if negative is None:
+    def __init__(self, contrastive_sweeps=None):
+        self.contrastive_sweeps = contrastive_sweeps
+        if contrastive_sweeps is not None:
+            self.contrastive_sweeps = schedules.checked("contrastive_sweeps", contrastive_sweeps, low=1)
+
+    @property
+    def samples_machine(self) -> bool:
+        """Whether the model's negative phase is to be run."""
+        return self.contrastive_sweeps is None
+
+    def check(self, model) -> None:
+        """Checks that there is a machine.
+
+        Raises:
+          ValueError: if there is none.
+        """
+        if model.rbm is None:
             raise ValueError(
                 f"The prior of {model.name!r} is normalized: there is no Boltzmann machine to train on codes"
             )
-        trace = model.trace(x, model.draw("binary", seed=seed))
-        codes = [tf.stop_gradient(group.value) for group in trace.held]
+
+    def scheduled_values(self, step) -> dict[str, float]:
+        """The sweeps of contrastive divergence at a step."""
+        if self.contrastive_sweeps is None:
+            return {}
+        return {"contrastive_sweeps": float(self._sweeps(step))}
+
+    def _sweeps(self, step):
+        value = schedules.value_at(self.contrastive_sweeps, step, name="contrastive_sweeps", low=1)
+        return tf.floor(value)
+
+    def __call__(self, model, x, *, seed, negative) -> StepTerms:
+        """The terms of a step."""
+        seed_codes, seed_chains = random.split(seed, salt="machine_on_codes")
+        trace = model.trace(x, model.draw("binary", seed=seed_codes))
+        codes = [tf.stop_gradient(_varying(group).value) for group in trace.held]
+        if self.contrastive_sweeps is not None:
+            left = model.prior.state(codes).left
+            sweeps = tf.cast(self._sweeps(model.step), tf.int32)
+            negative = contrastive_samples(model.rbm, left, sweeps, seed=seed_chains)
         loss = numerics.mean_or_zero(model.prior.energy(codes))
         return StepTerms(
             loss,
@@ -95,5 +139,26 @@ class MachineOnCodes(Unscheduled):
         )
 
     def get_config(self):
-        """There are no arguments."""
-        return {}
+        """The constructor's arguments."""
+        sweeps = self.contrastive_sweeps
+        return {"contrastive_sweeps": None if sweeps is None else schedules.serialize(sweeps)}
+
+    @classmethod
+    def from_config(cls, config):
+        """The inverse of `get_config`."""
+        return cls(**config)
+
+
+def _varying(group):
+    """The group, which fails where no unit of its code varies over a batch, neither by q nor by the image."""
+    mean = group.q.mean
+    variance = tf.math.reduce_variance(mean, axis=0) + tf.reduce_mean(mean * (1.0 - mean), axis=0)
+    varies = (tf.shape(mean)[0] < _BATCH_THAT_VARIES) | (tf.reduce_max(variance) > _LEAST_VARIANCE)
+    return group._replace(
+        value=faults.checked(
+            group.value,
+            varies,
+            "All images of a batch have the same code: the machine has nothing to learn from it. The encoder "
+            "has collapsed, or its outputs are saturated: train the networks first, with `Autoencoding`",
+        )
+    )

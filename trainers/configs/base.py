@@ -69,7 +69,7 @@ def stage(objective: str, fraction: float, networks: dict, prior: dict, **argume
       fraction: of `num_steps`.
       networks: the fields of `rates` that the optimizer of the networks has, besides the defaults.
       prior: those of the prior's optimizer.
-      **arguments: of the class.
+      **arguments: of the class; a pair of numbers is gone through in 25 equal parts of the stage.
     """
     section = ml_collections.ConfigDict()
     section.objective = objective

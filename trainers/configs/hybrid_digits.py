@@ -14,7 +14,10 @@ def get_config():
     config.model.network = (200, 100)
     config.model.weight_decay = 1e-3
     config.autoencoding = base.stage("Autoencoding", 0.15, {"learning_rate": 1e-3}, {}, dropout=0.2)
-    config.codes = base.stage("MachineOnCodes", 0.15, {}, {"learning_rate": 5e-2})
+    config.contrastive = base.stage(
+        "MachineOnCodes", 0.1, {}, {"learning_rate": 5e-2}, contrastive_sweeps=(1, 25)
+    )
+    config.persistent = base.stage("MachineOnCodes", 0.05, {}, {"learning_rate": 5e-2})
     config.vimco.networks.learning_rate = 1e-3
     config.evaluation.num_samples = 500
     config.evaluation.log_partition_temperatures = 2_000

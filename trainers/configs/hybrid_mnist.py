@@ -1,8 +1,9 @@
 """An RBM prior with hidden units on statically binarized MNIST: the fully connected model of appendix C.
 
-The paper's stages: an autoencoder, the machine on its codes, then all together by VIMCO. The lengths and the
-learning rates are ours. `--config.stages="('vimco',)" --config.vimco.fraction=1.0` leaves the pretraining
-out; `--config.vimco.objective=WakeSleep` trains by contrastive reweighted wake-sleep.
+The paper's stages: an autoencoder, the machine on its codes by contrastive divergence with 1 to 25 sweeps and
+by persistent chains, then all together by VIMCO. The lengths and the learning rates are ours.
+`--config.stages="('vimco',)" --config.vimco.fraction=1.0` leaves the pretraining out;
+`--config.vimco.objective=WakeSleep` trains by contrastive reweighted wake-sleep.
 """
 
 import ml_collections
@@ -27,9 +28,11 @@ def get_config():
     config.model.weight_decay = 0.0
     config.model.num_chains = 100
     config.model.num_sweeps = 25
-    config.stages = ("autoencoding", "codes", "vimco")
+    config.stages = ("autoencoding", "contrastive", "persistent", "vimco")
     config.autoencoding = base.stage("Autoencoding", 0.2, {"learning_rate": 1e-3}, {}, dropout=0.0)
-    config.codes = base.stage("MachineOnCodes", 0.1, {}, {"learning_rate": 2e-2})
+    rate = {"learning_rate": 2e-2}
+    config.contrastive = base.stage("MachineOnCodes", 0.05, {}, rate, contrastive_sweeps=(1, 25))
+    config.persistent = base.stage("MachineOnCodes", 0.05, {}, rate)
     config.vimco = base.stage("VIMCO", 0.7, DECAY, DECAY, num_samples=10)
     config.evaluation.num_samples = 5_000
     return config
