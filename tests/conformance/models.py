@@ -274,12 +274,25 @@ MODELS["HybridRBM"] = Case(
         ({"hidden_units": 0}, "`hidden_units` must be a positive integer. Received: hidden_units=0"),
         ({"likelihood": "gauss"}, "`likelihood` must be one of .* Received: likelihood='gauss'"),
         NEGATIVE_DECAY,
+        (
+            {"network": "2up"},
+            "The blocks of `network` must keep or halve the size, .* network='2up' for",
+        ),
+        ({"network": "2down 2down 2down"}, "The blocks of `network` must keep or halve the size"),
         ({"hidden_unit": 3}, "Unrecognized keyword arguments passed to HybridRBM: {'hidden_unit': 3}"),
     ),
 )
 
 # What a file and a configuration must hold besides: these are only saved and loaded.
 VARIANTS = {
+    "HybridRBM, residual": Case(
+        HybridRBM,
+        dict(image_shape=(3, 5, 3), latent_units=4, hidden_units=2, network="2down 2 3down")
+        | dict(likelihood="discretized_logistic_mixture", weight_decay=1e-3),
+        groups=units(4),
+        num_kl=1,
+        objective=functools.partial(VIMCO, 3),
+    ),
     "DVAE, logistic": dvae(
         units(2, 2), arguments=dict(network="linear", smoothing=("overlapping_logistic", "scale"))
     ),

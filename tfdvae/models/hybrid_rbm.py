@@ -1,21 +1,21 @@
 """Binary latents with a Boltzmann prior that has hidden units of its own, between deterministic networks.
 
-"Learning deep generative models with discrete latent variables" (section 3, appendix C).
+"Learning deep generative models with discrete latent variables" (section 3).
 """
 
-import math
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from tfdvae import numerics, random
+from tfdvae import numerics
 from tfdvae._validation import not_negative, positive_integer, positive_integers
 from tfdvae.boltzmann.negative_phases import make_negative_phase, phase_config
 from tfdvae.latents import Bernoulli, BoltzmannPrior, Group, Trace
 from tfdvae.layers import OwnNetwork
 from tfdvae.models.base import Decoded, DiscreteVAE
 from tfdvae.models.decoders import OwnDecoder
+from tfdvae.models.mirrored import Mirrored
 from tfdvae.models.pixels import checked_data_mean, make_pixels, serialized
 from tfdvae.objectives import VIMCO
 
@@ -40,15 +40,17 @@ class HybridRBM(DiscreteVAE):
       image_shape: `(height, width, channels)`.
       latent_units: units of z.
       hidden_units: units of h.
-      network: widths of the hidden layers of the encoder; the decoder has them in reverse.
+      network: widths of the hidden layers of the encoder, or a row of pre-activation residual blocks with
+        weight normalization, such as `"25down 25 50down 50 50down 50"`: numbers of filters, and `down`
+        where a block halves the image. The decoder has them in reverse.
       activation: of the hidden layers.
       encoder: a Keras layer or model of your own, from images `[batch, height, width, channels]` to the
-        logits of q, `latent_units` numbers for each, in place of the layers `network`.
+        logits of q, `latent_units` numbers for each, in place of the one of `network`.
       decoder: one from latents `[batch, latent_units]` to the parameters of the pixels.
       likelihood: of the pixels, `"bernoulli"`, `"discretized_logistic_mixture"` (10 components), or an object
         (see `tfdvae.models.pixels.Pixels`).
       data_mean: mean training image, for binary pixels: centres the encoder's input and sets the decoder's
-        output bias.
+        output bias (of residual blocks, which have one for all places, by the mean pixel).
       weight_decay: L2 factor on the kernels of the networks.
       num_chains: persistent chains of one replica.
       num_sweeps: block-Gibbs sweeps a parameter update.
@@ -81,7 +83,7 @@ class HybridRBM(DiscreteVAE):
         self.likelihood, self.pixels = likelihood, make_pixels(likelihood, self.image_shape[-1])
         self.latent_units = positive_integer("latent_units", latent_units)
         self.hidden_units = positive_integer("hidden_units", hidden_units)
-        self.network = positive_integers("network", network)
+        self.network = network if isinstance(network, str) else positive_integers("network", network)
         self.activation = activation
         self.weight_decay = not_negative("weight_decay", weight_decay)
         self.num_chains = positive_integer("num_chains", num_chains)
@@ -93,12 +95,11 @@ class HybridRBM(DiscreteVAE):
         self.negative_phase = make_negative_phase(
             negative_phase, self.prior.rbm, num_chains=num_chains, num_sweeps=num_sweeps
         )
-        parameters_shape = (*self.image_shape[:2], self.pixels.num_parameters)
+        networks = Mirrored(self.network, activation, self.weight_decay, self.seed)
         if encoder is None:
-            encoder = self._perceptron("encoder", self.image_shape, self.network, (self.latent_units,))
+            encoder = networks.encoder(self.image_shape, self.latent_units)
         if decoder is None:
-            widths = self.network[::-1]
-            decoder = self._perceptron("decoder", (self.latent_units,), widths, parameters_shape)
+            decoder = networks.decoder(self.latent_units, self.image_shape, self.pixels.num_parameters)
         logits = "the logits of q(z | x)"
         self.encoder = OwnNetwork(
             encoder, [self.image_shape], "encoder", self.latent_units, logits, name="encoder"
@@ -113,36 +114,16 @@ class HybridRBM(DiscreteVAE):
             self._set_data_mean(data_mean)
         self._finish_init()
 
-    def _perceptron(self, name, input_shape, widths, output_shape):
-        def dense(i, units, activation=None):
-            return keras.layers.Dense(
-                units,
-                activation,
-                kernel_initializer=keras.initializers.GlorotUniform(
-                    random.integer(self.seed, salt=f"{name}/{i}")
-                ),
-                kernel_regularizer=keras.regularizers.L2(self.weight_decay) if self.weight_decay else None,
-                name=f"dense_{i}",
-            )
-
-        return keras.Sequential(
-            [
-                keras.layers.Input(input_shape),
-                keras.layers.Flatten(),
-                *(dense(i, units, self.activation) for i, units in enumerate(widths)),
-                dense(len(widths), math.prod(output_shape)),
-                keras.layers.Reshape(output_shape),
-            ],
-            name=f"{name}_network",
-        )
-
     def _set_data_mean(self, data_mean):
         data_mean = checked_data_mean(data_mean, self.image_shape)
         self.data_mean.assign(data_mean)
         if self._given_networks["decoder"] is None:
             # Clipped as in Tucker et al. (2017): a pixel that is never set must not start at -inf.
-            output = self.decoder.own.network.layers[-2]
-            output.bias.assign(numerics.log_odds(data_mean.reshape(-1), 1e-3))
+            if isinstance(self.network, str):
+                output, mean = self.decoder.own.network.layers[-1], data_mean.mean(axis=(0, 1))
+            else:
+                output, mean = self.decoder.own.network.layers[-2], data_mean.reshape(-1)
+            output.bias.assign(numerics.log_odds(mean, 1e-3))
 
     @property
     def default_objective(self) -> VIMCO:

@@ -1,0 +1,162 @@
+"""Pre-activation residual blocks with weight normalization (He et al., 2016; Salimans and Kingma, 2016)."""
+
+import keras
+import tensorflow as tf
+
+from tfdvae import numerics, random
+from tfdvae._validation import integer, not_negative, positive_integer, positive_integers
+from tfdvae.layers.convolution import Conv2D
+
+
+@keras.saving.register_keras_serializable(package="tfdvae")
+class WeightNormalizedConv2D(Conv2D):
+    """A convolution whose kernel is `gain * v / |v|` for each filter, with a learned `gain` and `v`.
+
+    The weight `kernel` is v. The gain begins as |v|, so that the layer begins as without normalization.
+    An L2 regularizer belongs to the gain, `gain_regularizer`: its squares are those of the filters.
+
+    Args:
+      filters: number of filters.
+      kernel_size: of the convolution.
+      gain_regularizer: of the gain.
+      **kwargs: as of `Conv2D`.
+    """
+
+    def __init__(self, filters, kernel_size, gain_regularizer=None, **kwargs):
+        super().__init__(filters, kernel_size, **kwargs)
+        self.gain_regularizer = keras.regularizers.get(gain_regularizer)
+
+    def build(self, input_shape):
+        """Makes v, the gain and the bias."""
+        super().build(input_shape)
+        self.gain = self.add_weight(
+            shape=(self.filters,),
+            initializer=lambda shape, dtype: tf.cast(_lengths(self.kernel), dtype),
+            regularizer=self.gain_regularizer,
+            name="gain",
+        )
+
+    def convolution_op(self, inputs, kernel):
+        """The convolution with the normalized kernel."""
+        gain = tf.cast(self.gain, kernel.dtype)
+        return super().convolution_op(inputs, kernel * (gain / _lengths(kernel)))
+
+    def save_own_variables(self, store):
+        """Stores all weights: Keras' convolutions store kernel and bias alone."""
+        keras.layers.Layer.save_own_variables(self, store)
+
+    def load_own_variables(self, store):
+        """Restores them."""
+        keras.layers.Layer.load_own_variables(self, store)
+
+    def get_config(self):
+        """Returns the configuration."""
+        return {
+            **super().get_config(),
+            "gain_regularizer": keras.regularizers.serialize(self.gain_regularizer),
+        }
+
+
+def _lengths(kernel):
+    """|v| of each filter; never 0, where it would have no gradient."""
+    squares = tf.reduce_sum(tf.square(tf.convert_to_tensor(kernel)), axis=[0, 1, 2])
+    return tf.sqrt(squares + 1e-12)
+
+
+@keras.saving.register_keras_serializable(package="tfdvae")
+class PreActivationBlock(keras.layers.Layer):
+    """Two 3x3 convolutions of activated features beside a shortcut: x + conv(f(conv(f(x)))).
+
+    "Learning deep generative models with discrete latent variables", appendix C: on the way down the first
+    convolution has stride 2; on the way up pixels are repeated (nearest-neighbour interpolation) before the
+    block and its shortcut, which gives no checkerboards. The shortcut is the identity, or a 1x1 convolution
+    where the shapes differ, of every other pixel on the way down.
+
+    Args:
+      filters: channels of the output.
+      resize: `None`, `"down"` or `"up"`.
+      output_size: `(height, width)` of the result of `"up"`, if not twice that of the input.
+      activation: f.
+      weight_decay: L2 factor on the filters.
+      seed: integer seed of the initial kernels, or `None` for Keras' global seed.
+
+    Call arguments:
+      x: `[batch, height, width, channels]`.
+
+    Raises:
+      ValueError: for an unknown `resize`, and sizes that are not positive.
+    """
+
+    def __init__(
+        self,
+        filters,
+        resize=None,
+        output_size=None,
+        activation="elu",
+        weight_decay=0.0,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters = positive_integer("filters", filters)
+        if resize not in (None, "down", "up"):
+            raise ValueError(f'`resize` must be None, "down" or "up". Received: resize={resize!r}')
+        self.resize = resize
+        self.output_size = None if output_size is None else positive_integers("output_size", output_size)
+        self.activation = keras.activations.get(activation)
+        self.weight_decay = not_negative("weight_decay", weight_decay)
+        self.seed = None if seed is None else integer("seed", seed)
+
+    def _convolution(self, name, kernel_size, inputs, **kwargs):
+        seed = None if self.seed is None else random.integer(self.seed, salt=f"{self.name}/{name}")
+        layer = WeightNormalizedConv2D(
+            self.filters,
+            kernel_size,
+            kernel_initializer=keras.initializers.VarianceScaling(1.0, "fan_avg", "uniform", seed),
+            gain_regularizer=keras.regularizers.L2(self.weight_decay) if self.weight_decay else None,
+            dtype=self.dtype_policy,
+            name=name,
+            **kwargs,
+        )
+        layer.build((None, None, None, inputs))
+        return layer
+
+    def build(self, input_shape):
+        """Makes the convolutions."""
+        inputs = input_shape[-1]
+        self.first = self._convolution("first", 3, inputs, strides=2 if self.resize == "down" else 1)
+        self.second = self._convolution("second", 3, self.filters)
+        keeps_shape = self.resize != "down" and inputs == self.filters
+        self.shortcut = None if keeps_shape else self._convolution("shortcut", 1, inputs, use_bias=False)
+
+    def call(self, x):
+        """Maps features to features."""
+        if self.resize == "up":
+            x = numerics.repeat_pixels(x)
+            if self.output_size is not None:
+                x = x[:, : self.output_size[0], : self.output_size[1]]
+        y = self.second(self.activation(self.first(self.activation(x))))
+        if self.resize == "down":
+            x = x[:, ::2, ::2]
+        return y + (x if self.shortcut is None else self.shortcut(x))
+
+    def compute_output_shape(self, input_shape):
+        """Returns the shape of the output."""
+        batch, *size, _ = input_shape
+        if self.resize == "down":
+            size = [-(-n // 2) for n in size]
+        elif self.resize == "up":
+            size = self.output_size or [2 * n for n in size]
+        return (batch, *size, self.filters)
+
+    def get_config(self):
+        """Returns the configuration."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "resize": self.resize,
+            "output_size": self.output_size,
+            "activation": keras.activations.serialize(self.activation),
+            "weight_decay": self.weight_decay,
+            "seed": self.seed,
+        }
