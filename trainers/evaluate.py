@@ -7,10 +7,17 @@ samples_by_global.png into the workdir. The best checkpoint is the one with the 
 validation split; see `trainers.train` for what the config's `evaluation` section may change.
 """
 
+import numpy as np
 from absl import flags
 
 from tfdvae import callbacks
-from tfdvae.evaluation import LikelihoodReport, evaluate_likelihood, measure_log_partition
+from tfdvae.evaluation import (
+    LikelihoodReport,
+    RaiseCheck,
+    check_by_raise,
+    evaluate_likelihood,
+    measure_log_partition,
+)
 from tfdvae.files import user_path, write_json
 from trainers import experiment, pictures, program
 
@@ -32,11 +39,29 @@ def evaluate(config, model, workdir, data_dir=None, verbose=1, num_samples=None)
         limit=c.limit,
         verbose=verbose,
     )
-    write_json(workdir / "report.json", experiment.report(config, model, report))
+    check = checked_by_raise(config, model, dataset, estimate)
+    more = {} if check is None else {"raise": check.to_dict()}
+    write_json(workdir / "report.json", experiment.report(config, model, report, **more))
     images = next(iter(dataset))[:_PICTURED]
     pictures.save_all(workdir, model, images, seed=config.seed)
-    print(summary(config, report))
+    print(summary(config, report, check))
     return report
+
+
+def checked_by_raise(config, model, dataset, estimate) -> RaiseCheck | None:
+    """The check of the first images that the config asks for."""
+    c = config.evaluation
+    if not c.raise_images or model.rbm is None:
+        return None
+    images = np.concatenate(list(dataset.unbatch().take(c.raise_images).batch(c.raise_images)))
+    return check_by_raise(
+        model,
+        images,
+        c.raise_samples,
+        seed=config.seed,
+        log_partition=estimate,
+        num_temperatures=c.raise_temperatures,
+    )
 
 
 def update_log_partition(config, model):
@@ -57,7 +82,7 @@ def update_log_partition(config, model):
     )
 
 
-def summary(config, report) -> str:
+def summary(config, report, check=None) -> str:
     """The figures in words."""
     log_z = report.log_partition
     by_group = ", ".join(f"{k:.3f}" for k in report.kl_per_group)
@@ -75,6 +100,13 @@ def summary(config, report) -> str:
     lines += [f"  warning: {warning}" for warning in log_z.warnings]
     if report.caveat:
         lines.append(f"  caveat: {report.caveat}")
+    if check is not None:
+        lines.append(
+            f"  RAISE           {check.by_raise.mean():9.3f} on {len(check.by_raise)} images, by log Z "
+            f"{check.by_log_partition.mean():.3f}: {check.difference:.3f} +- {check.standard_error:.3f}"
+        )
+        if check.warning:
+            lines.append(f"  warning: {check.warning}")
     return "\n".join(lines)
 
 

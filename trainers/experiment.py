@@ -21,6 +21,7 @@ from tfdvae.models import DVAE, DiscreteVAE, DVAEPlusPlus, HybridRBM
 from tfdvae.models.bounds import ELBO_ARGUMENTS, LIMITS
 from tfdvae.objectives import Elbo, schedules
 from trainers import stages
+from trainers.configs import base
 
 MODELS = {"DVAE": DVAE, "DVAEPlusPlus": DVAEPlusPlus, "HybridRBM": HybridRBM}
 OPTIMIZERS = {name: stages.OPTIMIZERS[name] for name in ("adam", "adamax")}  # those with an epsilon
@@ -39,6 +40,11 @@ def check(config) -> None:
         if config[name] < 1:
             raise ValueError(f"`config.{name}` must be at least 1. Received: {config[name]}")
     counts = ("log_partition_chains", "log_partition_temperatures", "tempering_ladders", "tempering_sweeps")
+    counts += ("raise_samples", "raise_temperatures")
+    if config.evaluation.raise_images < 0:
+        raise ValueError(
+            f"`config.evaluation.raise_images` must be at least 0. Received: {config.evaluation.raise_images}"
+        )
     for name in ("num_samples", *counts, "image_epochs"):
         if config.evaluation[name] < 1:
             raise ValueError(
@@ -187,8 +193,12 @@ def read_config(workdir) -> ml_collections.ConfigDict:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist. Give the --workdir of a training run")
     config = ml_collections.ConfigDict(json.loads(path.read_text()))
-    if "stages" not in config:  # of an older build
+    # Of an older build.
+    if "stages" not in config:
         config.stages = ()
+    for name, value in base.get_config().evaluation.items():
+        if name not in config.evaluation:
+            config.evaluation[name] = value
     return config
 
 

@@ -1,6 +1,7 @@
 """A training in stages: their order, an interruption in each, and configs that are refused."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from tests.trainers.experiments import assert_same_run, metrics
 from tfdvae import callbacks
-from trainers import experiment, stages, train
+from trainers import evaluate, experiment, stages, train
 from trainers.configs import hybrid_digits, hybrid_mnist
 
 
@@ -67,6 +68,23 @@ def test_a_training_that_is_interrupted_in_a_stage_ends_as_without(finished, tmp
     monkeypatch.setattr(callbacks.TrainingCheckpoint, "on_epoch_end", save)
     train.train(tiny_config(), tmp_path, verbose=0)
     assert_same_run(finished, tmp_path, last_step=10)
+
+
+def test_a_report_has_both_figures(finished, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "run")
+    config, model = evaluate.load_model(tmp_path / "run")
+    config.evaluation.update(
+        dict(num_samples=4, raise_images=60, raise_samples=20, raise_temperatures=5),
+        log_partition_temperatures=20,
+        tempering_sweeps=20,
+    )
+    evaluate.evaluate(config, model, tmp_path / "run", verbose=0)
+    found = json.loads((tmp_path / "run" / "report.json").read_text())["raise"]
+    assert (found["num_examples"], found["num_samples"], found["num_temperatures"]) == (60, 20, 5)
+    assert np.isfinite([found["by_raise"], found["by_log_partition"]]).all()
+    printed = capsys.readouterr().out
+    assert f"RAISE           {found['by_raise']:9.3f} on 60 images, by log Z " in printed
+    assert ("nats below that by log Z" in printed) == (found["warning"] is not None)
 
 
 def test_each_stage_has_its_objective_and_optimizers():

@@ -57,6 +57,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.evaluation.log_partition_temperatures = 10_000
     config.evaluation.tempering_ladders = 16
     config.evaluation.tempering_sweeps = 4_000
+    config.evaluation.raise_images = 0  # the first ones, for a check by RAISE; 0 for none
+    config.evaluation.raise_samples = 1_000
+    config.evaluation.raise_temperatures = 10_000
     config.evaluation.image_epochs = 10  # epochs between the image grids in TensorBoard
     return config
 

@@ -21,5 +21,7 @@ def get_config():
     config.vimco.networks.learning_rate = 1e-3
     config.evaluation.num_samples = 500
     config.evaluation.log_partition_temperatures = 2_000
+    config.evaluation.raise_samples = 500
+    config.evaluation.raise_temperatures = 2_000
     config.evaluation.image_epochs = 5
     return config

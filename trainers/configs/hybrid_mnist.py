@@ -35,4 +35,5 @@ def get_config():
     config.persistent = base.stage("MachineOnCodes", 0.05, {}, rate)
     config.vimco = base.stage("VIMCO", 0.7, DECAY, DECAY, num_samples=10)
     config.evaluation.num_samples = 5_000
+    config.evaluation.raise_images = 100
     return config
