@@ -1,6 +1,6 @@
 """Bias and variance of the gradient estimators, and the speed of a step of VIMCO.
 
-    python -m benchmarks.estimators [--only=variance|speed] [--draws=1000]
+    python -m benchmarks.estimators [--only=variance|speed|evaluation] [--draws=1000]
 
 `variance`: two models of 8 binary latents (a directed factorial prior; a Boltzmann machine with 6 hidden
 units) after a short training on 16 images of the digits. The gradient of the single-sample bound in the
@@ -13,12 +13,17 @@ descend other objectives: their bias says how far these are from the bound of on
 
 `speed`: a step of VIMCO, 784-200-200-200, batches of 100, K = 5 and 50, in CPU time, against a plain
 TensorFlow loop of the same model and the floor of its products and random bits.
+
+`evaluation`: the likelihood of an image with 50,000 importance samples by the model with hidden units
+(784-200-200-100-100-200, 200 + 400), in CPU time, against the floor of its decoder's and its machine's
+products and its random bits; and how much more memory that takes than 500 samples.
 """
 
 import argparse
 import csv
 import functools
 import itertools
+import resource
 import time
 from pathlib import Path
 
@@ -36,6 +41,7 @@ from tfdvae.objectives import (
     Concrete,
     DisARM,
     Elbo,
+    ImportanceAccumulator,
     LeaveOneOut,
     MuProp,
     ReinMax,
@@ -279,17 +285,65 @@ def speed(repeats):
         print(f"ratio vimco_{num_samples}_of_floor {medians['ours'] / medians['floor']:.2f} goal <= 3")
 
 
+# --- evaluation ---
+
+
+def floor_of_evaluation(rows):
+    """The products of the decoder and of the free energy, forward alone, and random bits (16 a unit)."""
+    sizes = [(200, 100), (100, 100), (100, 200), (200, 200), (200, PIXELS), (200, 400)]
+    products = [(tf.ones([rows, n]), tf.ones([n, m])) for n, m in sizes]
+
+    @tf.function
+    def step():
+        noise = tf.random.stateless_uniform([rows * 200 * 16 // 32], [1, 2], None, None, tf.int32)
+        return [tf.reduce_sum(a @ b) for a, b in products], tf.reduce_sum(noise)
+
+    return step
+
+
+def peak_megabytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def evaluation(repeats, num_samples=50_000):
+    """Prints CPU seconds of an image, the ratio to the floor, and the growth of the memory."""
+    model = HybridRBM()
+    x = (np.random.default_rng(0).random((1, 28, 28, 1)) < 0.2).astype("float32")
+    model.update_log_partition(seed=0, cheap=True)
+    chunk = model.importance_rows
+    step = floor_of_evaluation(chunk)
+
+    def sums(count):
+        accumulator = ImportanceAccumulator()
+        for weights in model.importance_chunks(x, count, seed=0):
+            accumulator.update(weights)
+
+    times = {"ours": [], "floor": []}
+    sums(500)
+    step()
+    before = peak_megabytes()
+    for _ in range(repeats):
+        times["ours"].append(cpu_time(lambda: sums(num_samples), 1))
+        times["floor"].append(num_samples / chunk * cpu_time(step, 6))
+    medians = {name: float(np.median(values)) for name, values in times.items()}
+    print(f"K = {num_samples}:", ", ".join(f"{name} {s:.2f} s" for name, s in medians.items()))
+    print(f"ratio evaluation_{num_samples}_of_floor {medians['ours'] / medians['floor']:.2f} goal <= 3")
+    print(f"ratio evaluation_{num_samples}_gigabytes {(peak_megabytes() - before) / 1024:.2f} goal <= 1")
+
+
 def main():
     """Measures what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=("variance", "speed"))
+    parser.add_argument("--only", choices=("variance", "speed", "evaluation"))
     parser.add_argument("--draws", type=int, default=1_000)
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
-    if arguments.only != "speed":
+    if arguments.only in (None, "variance"):
         write_variance(arguments.draws)
-    if arguments.only != "variance":
+    if arguments.only in (None, "speed"):
         speed(arguments.repeats)
+    if arguments.only in (None, "evaluation"):
+        evaluation(arguments.repeats)
 
 
 if __name__ == "__main__":
