@@ -5,6 +5,7 @@ import io
 import tarfile
 import urllib.error
 import urllib.request
+import zipfile
 from types import SimpleNamespace
 
 import h5py
@@ -113,6 +114,23 @@ def write_cifar(folder, batches, packed=True):
             archive.addfile(member, io.BytesIO(content))
 
 
+def write_imagenet64(folder, batches, packed=True):
+    """`batches` maps "train_data_batch_1.npz" and so on to images `[n, 64, 64, 3]` and labels from 1."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (images, labels) in batches.items():
+        rows = np.stack([image.transpose(2, 0, 1).reshape(-1) for image in images])
+        np.savez(folder / name, data=rows, labels=np.asarray(labels), mean=np.zeros(12_288))
+    if not packed:
+        return
+    parts = {"train_part1": range(1, 6), "train_part2": range(6, 11)}
+    parts = {part: [f"train_data_batch_{i}.npz" for i in numbers] for part, numbers in parts.items()}
+    for part, names in {**parts, "val": ["val_data.npz"]}.items():
+        with zipfile.ZipFile(folder / f"Imagenet64_{part}_npz.zip", "w") as archive:
+            for name in names:
+                archive.write(folder / name, f"Imagenet64_{part}_npz/{name}")
+                (folder / name).unlink()
+
+
 @pytest.fixture(scope="session")
 def publisher():
     """Writers of the publishers' formats."""
@@ -124,6 +142,7 @@ def publisher():
         mat_7_3=write_mat_7_3,
         cifar=write_cifar,
         cifar_record=cifar_record,
+        imagenet64=write_imagenet64,
     )
 
 

@@ -121,7 +121,8 @@ def test_every_set_with_files_is_on_record():
     for name in catalog.names():
         facts = catalog.info(name)
         known = checksums.PUBLISHED.get(name, {})
-        assert bool(known) == bool(facts.files)
+        # Of ImageNet 64x64 the publisher names no checksums.
+        assert bool(known) == (bool(facts.files) and name != "imagenet64")
         assert all(len(checksum) == 40 for checksum in known.values())
     every = [checksum for known in checksums.PUBLISHED.values() for checksum in known.values()]
     assert len(set(every)) == len(every) == 24

@@ -304,3 +304,42 @@ def test_cifar_archive_malformed(tmp_path, publisher):
         path.write_bytes(path.read_bytes()[:size])
         with pytest.raises(ValueError, match=rf"tar\.gz is truncated or no tar archive: its {size} bytes"):
             formats.read_cifar_archive(path, ["data_batch_1.bin"])
+
+
+def imagenet64(tmp_path, **arrays):
+    right = {"data": np.zeros([2, 12_288], np.uint8), "labels": np.array([1, 1_000])}
+    path = tmp_path / "val_data.npz"
+    np.savez(path, **{k: v for k, v in (right | arrays).items() if v is not None})
+    return path
+
+
+def batches_of(path):
+    return formats.NumpyBatches([path], ["val_data.npz"], (64, 64, 3), 1_000)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"data": np.zeros([2, 3_072], np.uint8)}, r"`data` must be uint8 \[n, 12288\] .* uint8 \(2, 3072\)"),
+        ({"data": np.zeros([2, 12_288])}, r"found float64 \(2, 12288\)"),
+        ({"labels": np.array([1, 2, 3])}, r"for n = 3 labels, found uint8 \(2, 12288\)"),
+        ({"labels": np.array([0, 1])}, r"`labels` must be whole numbers from 1 to 1000\. Found 0 at \[0\]"),
+        ({"labels": None}, "no NumPy file with `data` and `labels`"),
+        ({"labels": np.array([None, 1])}, "no NumPy file with `data` and `labels`"),
+    ],
+)
+def test_numpy_batches_malformed(tmp_path, arrays, message):
+    path = imagenet64(tmp_path, **arrays)
+    with pytest.raises(ValueError, match=message) as error:
+        batches_of(path).read(["val_data.npz"])
+    assert str(path) in str(error.value)
+
+
+def test_numpy_batches_truncated(tmp_path):
+    path = imagenet64(tmp_path)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ValueError, match="truncated or no NumPy file"):
+        batches_of(path).read(["val_data.npz"])
+    archive = path.rename(tmp_path / "Imagenet64_val_npz.zip")
+    with pytest.raises(ValueError, match=r"\['val_data.npz'\] are missing, or the archive is truncated"):
+        batches_of(archive)

@@ -115,6 +115,28 @@ def test_cifar(tmp_path, publisher, packed):
     assert labels.numpy().tolist() == y[20:].tolist()
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_imagenet64(tmp_path, publisher, packed):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (28, 64, 64, 3), dtype=np.uint8), rng.integers(1, 1_001, 28)
+    names, parts = catalog.info("imagenet64").unpacked, np.split(np.arange(28), range(2, 22, 2))
+    batches = {name: (x[part], y[part]) for name, part in zip(names, parts, strict=True)}
+    publisher.imagenet64(tmp_path / "imagenet64", batches, packed)
+    # 20 to train: the 50,000 of 1,281,167 that are for validation are none of so few.
+    with pytest.raises(ValueError, match=r"too few images for the three splits of imagenet64"):
+        images("imagenet64", "train", tmp_path)
+    more = np.repeat(x[:1], 40, axis=0), np.repeat(y[:1], 40)
+    for path in (tmp_path / "imagenet64").iterdir():
+        path.unlink()
+    publisher.imagenet64(tmp_path / "imagenet64", {**batches, names[0]: more}, packed)
+    train = np.concatenate([more[0], x[2:20]])
+    np.testing.assert_array_equal(images("imagenet64", "train", tmp_path), train[:-2])
+    np.testing.assert_array_equal(images("imagenet64", "valid", tmp_path), train[-2:])
+    batch, labels = next(iter(data.load("imagenet64", "test", 8, tmp_path, with_labels=True)))
+    np.testing.assert_array_equal(batch, x[20:])
+    assert labels.numpy().tolist() == (y[20:] - 1).tolist()
+
+
 def test_a_changed_file_is_not_hidden_by_older_records(tmp_path, publisher):
     rows = write_static_mnist(tmp_path, publisher)
     before = images("static_mnist", "train", tmp_path)

@@ -144,6 +144,7 @@ def test_every_set_is_described():
         "omniglot",
         "caltech101_silhouettes",
         "cifar10",
+        "imagenet64",
     ]
     for name in catalog.names():
         facts = catalog.info(name)

@@ -178,7 +178,16 @@ class Cifar10(Benchmark, skip_registration=True):
     name = "cifar10"
 
 
+class Imagenet64(Benchmark, skip_registration=True):
+    """ImageNet 64x64 of Chrabaszcz et al. (2017), from its NumPy files."""
+
+    name = "imagenet64"
+
+
 BUILDERS: Mapping[str, type[Benchmark]] = {
     builder.name: builder
-    for builder in (Digits, StaticMnist, DynamicMnist, FashionMnist, Omniglot, Caltech101Silhouettes, Cifar10)
+    for builder in (
+        *(Digits, StaticMnist, DynamicMnist, FashionMnist),
+        *(Omniglot, Caltech101Silhouettes, Cifar10, Imagenet64),
+    )
 }

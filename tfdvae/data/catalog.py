@@ -76,6 +76,7 @@ _FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 _OMNIGLOT_URL = "https://github.com/yburda/iwae/raw/master/datasets/OMNIGLOT/"
 _CALTECH_URL = "https://people.cs.umass.edu/~marlin/data/"
 _CIFAR_URL = "https://www.cs.toronto.edu/~kriz/"
+_IMAGENET_URL = "https://www.image-net.org/data/downsample/"
 
 _DIGITS = DatasetInfo(
     name="digits",
@@ -270,10 +271,48 @@ _CIFAR10 = DatasetInfo(
     ),
 )
 
+_IMAGENET64 = DatasetInfo(
+    name="imagenet64",
+    title="ImageNet 64x64 (Chrabaszcz et al., 2017)",
+    description=(
+        "All images of ILSVRC 2012 as 64x64 colour images, made by box filters, in the publisher's NumPy "
+        "files, packed or unpacked. **One of two sets of that name**: the other one, of van den Oord et al. "
+        "(2016), has 1,281,149 and 49,999 images, made in another way, and is no longer offered. Test is the "
+        "published validation set; validation is the last 50,000 of the training images. All are kept in "
+        "memory: 32 GB while the records are made, 16 GB in training."
+    ),
+    image_shape=(64, 64, 3),
+    split_sizes=_sizes(1_231_167, 50_000, 50_000),
+    binary=False,
+    default_binarization="none",
+    num_classes=1_000,
+    source_url="https://www.image-net.org/download-images.php",
+    license="for non-commercial research and education; the publisher asks for a registration",
+    citation=(
+        "@article{chrabaszcz2017downsampled, author={Chrabaszcz, Patryk and Loshchilov, Ilya and Hutter, "
+        "Frank}, title={A Downsampled Variant of ImageNet as an Alternative to the CIFAR Datasets}, "
+        "journal={arXiv:1707.08819}, year={2017}}"
+    ),
+    files=tuple(
+        SourceFile(f"Imagenet64_{part}_npz.zip", f"{_IMAGENET_URL}Imagenet64_{part}_npz.zip")
+        for part in ("train_part1", "train_part2", "val")
+    ),
+    unpacked=(*(f"train_data_batch_{i}.npz" for i in range(1, 11)), "val_data.npz"),
+    folder="imagenet64",
+    caveat=(
+        "Not the set of van den Oord et al. (2016), on which most papers report figures for ImageNet 64x64, "
+        '"Learning deep generative models with discrete latent variables" among them: bits per dimension '
+        "of the two are not comparable."
+    ),
+)
+
 CATALOG: Mapping[str, DatasetInfo] = MappingProxyType(
     {
         dataset.name: dataset
-        for dataset in (_DIGITS, _STATIC_MNIST, _DYNAMIC_MNIST, _FASHION_MNIST, _OMNIGLOT, _CALTECH, _CIFAR10)
+        for dataset in (
+            *(_DIGITS, _STATIC_MNIST, _DYNAMIC_MNIST, _FASHION_MNIST),
+            *(_OMNIGLOT, _CALTECH, _CIFAR10, _IMAGENET64),
+        )
     }
 )
 

@@ -5,11 +5,13 @@ the file, says what was expected, and quotes what was found and where. Gzip is r
 not by the name.
 """
 
+import contextlib
 import gzip
 import io
 import math
 import re
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -232,3 +234,75 @@ def parse_cifar(contents: Mapping[str, bytes]) -> Examples:
     return Examples(
         records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0].astype(np.int64)
     )
+
+
+class NumpyBatches:
+    """NumPy files of `data` (uint8, one row of red, green and blue planes an image) and `labels` (from 1).
+
+    Args:
+      paths: archives (zip) that hold the files, or the files themselves.
+      members: the names of the files.
+      image_shape: `(height, width, channels)`.
+      num_classes: number of labels.
+
+    Raises:
+      ValueError: if one is missing, truncated, or holds other arrays.
+    """
+
+    def __init__(self, paths: Sequence[Path], members: Sequence[str], image_shape, num_classes: int):
+        self.image_shape, self.num_classes = tuple(image_shape), num_classes
+        self._places, found = {}, []
+        for path in paths:
+            if not zipfile.is_zipfile(path) or path.name in members:  # an .npz is a zip itself
+                self._places[path.name] = (path, None)
+                continue
+            with zipfile.ZipFile(path) as archive:
+                for member in archive.namelist():
+                    found.append(Path(member).name)
+                    self._places[Path(member).name] = (path, member)
+        missing = [name for name in members if name not in self._places]
+        if missing:
+            raise ValueError(
+                f"{', '.join(map(str, paths))}: {missing} are missing, or the archive is truncated. Found "
+                f"{sorted(found)}. Get it again."
+            )
+
+    def read(self, names: Sequence[str]) -> Examples:
+        """The images and labels of some files, one after the other."""
+        labels = [self._array(name, "labels") for name in names]
+        images = np.empty([sum(map(len, labels)), *self.image_shape], np.uint8)
+        first = 0
+        height, width, channels = self.image_shape
+        for name, part in zip(names, labels, strict=True):
+            rows = self._array(name, "data")
+            if rows.dtype != np.uint8 or rows.shape != (len(part), math.prod(self.image_shape)):
+                raise ValueError(
+                    f"{self._words(name)}: `data` must be uint8 [n, {math.prod(self.image_shape)}] for n = "
+                    f"{len(part)} labels, found {rows.dtype} {rows.shape}."
+                )
+            _check_labels(f"{self._words(name)}: `labels`", part, 1, self.num_classes)
+            planes = rows.reshape(-1, channels, height, width)
+            images[first : first + len(part)] = planes.transpose(0, 2, 3, 1)
+            first += len(part)
+        return Examples(images, np.concatenate(labels).astype(np.int64) - 1)
+
+    def _words(self, name):
+        path, member = self._places[name]
+        return f"{path}" if member is None else f"{path}: {name}"
+
+    def _array(self, name, key):
+        path, member = self._places[name]
+        try:
+            with contextlib.ExitStack() as stack:
+                if member is None:
+                    file = stack.enter_context(path.open("rb"))
+                else:
+                    file = stack.enter_context(zipfile.ZipFile(path)).open(member)
+                    stack.enter_context(file)
+                arrays = stack.enter_context(np.load(file))  # no pickled objects
+                return arrays[key]
+        except (EOFError, OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(
+                f"{self._words(name)} is truncated or no NumPy file with `data` and `labels` ({error}). Get "
+                "it again."
+            ) from error

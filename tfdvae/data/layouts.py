@@ -14,6 +14,10 @@ _LAYOUTS = (
     (r"dataset_info\.json|features\.json|.*\.tfrecord.*", "records prepared by TFDS"),
     (r"cifar-10-python.*|(data_batch_[1-5]|test_batch|batches\.meta)", "the Python version of CIFAR-10"),
     (r"cifar-10-matlab.*|(data_batch_[1-5]|test_batch|batches\.meta)\.mat", "the MATLAB version of CIFAR-10"),
+    (
+        r"(train|valid)_64x64.*|(train|val)_data(_batch_\d+)?",
+        "another set of the name ImageNet 64x64, or its pickled version",
+    ),
     (r".*idx[13][-.]ubyte(\.gz)?", "IDX, under another name"),
     (r".*\.amat(\.gz)?", "amat text, under another name"),
     (r".*\.mat(\.gz)?", "MATLAB, under another name"),
@@ -27,7 +31,7 @@ _LAYOUTS = (
     (r".*\.(png|jpe?g|bmp|gif|tiff?|pgm)", "picture files"),
 )
 # A path with one of these words is of that set; of several, the first.
-_WORDS = ("fashion", "omniglot", "caltech", "cifar", "mnist")
+_WORDS = ("fashion", "omniglot", "caltech", "cifar", "imagenet", "mnist")
 
 
 def describe(dataset: DatasetInfo, directory: Path) -> str:

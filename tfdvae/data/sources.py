@@ -214,6 +214,14 @@ def _read_cifar(dataset: DatasetInfo, paths: Mapping[str, Path]) -> Contents:
     return Contents(_carve(dataset, *parts), members)
 
 
+def _read_imagenet64(dataset: DatasetInfo, paths: Mapping[str, Path]) -> Contents:
+    batches = formats.NumpyBatches(
+        list(paths.values()), dataset.unpacked, dataset.image_shape, dataset.num_classes
+    )
+    *training, test = dataset.unpacked
+    return Contents(_carve(dataset, batches.read(training), batches.read([test])), {})
+
+
 _READERS = {
     "digits": _read_digits,
     "static_mnist": _read_amat,
@@ -222,4 +230,5 @@ _READERS = {
     "omniglot": _read_omniglot,
     "caltech101_silhouettes": _read_caltech,
     "cifar10": _read_cifar,
+    "imagenet64": _read_imagenet64,
 }
