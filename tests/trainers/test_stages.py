@@ -9,8 +9,9 @@ import pytest
 
 from tests.trainers.experiments import assert_same_run, metrics
 from tfdvae import callbacks
+from tfdvae.layers import PreActivationBlock
 from trainers import evaluate, experiment, stages, train
-from trainers.configs import hybrid_digits, hybrid_mnist
+from trainers.configs import hybrid, hybrid_cifar10_small, hybrid_digits
 
 
 def tiny_config():
@@ -136,7 +137,22 @@ def test_stages_are_checked(change, message):
 
 
 def test_the_configs_are_right():
-    for module in (hybrid_digits, hybrid_mnist):
-        experiment.check(module.get_config())
-    model = experiment.model(hybrid_mnist.get_config(), data_dir=False)
-    assert model.count_params() > 500_000
+    for config in (hybrid_digits.get_config(), hybrid_cifar10_small.get_config()):
+        experiment.check(config)
+    for name in hybrid.MODELS:
+        config = hybrid.get_config(name)
+        experiment.check(config)
+        model = experiment.model(config, data_dir=False)
+        colour = name in ("cifar10", "imagenet64")
+        assert (model.latent_units, model.hidden_units) == ((1_024, 2_048) if colour else (200, 400))
+        # A mixture of 10 logistics for 3 channels: 100 parameters a pixel.
+        assert model.pixels.num_parameters == (100 if colour else 1)
+        layers = model.encoder.network.layers
+        blocks = [layer for layer in layers if isinstance(layer, PreActivationBlock)]
+        assert (
+            len(blocks) == {"static_mnist": 0, "static_mnist_resnet": 6, "cifar10": 8, "imagenet64": 5}[name]
+        )
+        # Colour has no fully connected layer: 2 x 2 x 256 features are the logits.
+        assert any(isinstance(layer, keras.layers.Dense) for layer in layers) != colour
+    with pytest.raises(ValueError, match=r"'mnist' in 'mnist' must be one of static_mnist, "):
+        hybrid.get_config("mnist")
