@@ -23,6 +23,32 @@ def test_bernoulli_log_prob():
     np.testing.assert_allclose(ends[1], 0.75 * ends[0] + 0.25 * ends[2], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("leading", [(), (3,), (2, 3)])
+def test_bernoulli_log_likelihood(leading):
+    """The sum, its gradient and the derivative of that, with which REBAR and MuProp go on."""
+    rng = np.random.default_rng(0)
+    logits = tf.constant(rng.permuted(np.resize(LOGITS, (*leading, 4, 9))))
+    values = tf.constant(rng.integers(0, 2, (4, 9)), tf.float64)
+    upstream = tf.constant(rng.normal(size=(*leading, 4)))
+
+    def sums(logits):
+        return tf.reduce_sum(numerics.bernoulli_log_prob(values, logits), axis=-1)
+
+    results = []
+    for function in (sums, lambda logits: numerics.bernoulli_log_likelihood(values, logits)):
+        with tf.GradientTape() as outer:
+            outer.watch(logits)
+            with tf.GradientTape() as inner:
+                inner.watch(logits)
+                result = function(logits)
+                value = tf.reduce_sum(upstream * result)
+            gradient = inner.gradient(value, logits)
+            length = tf.reduce_sum(gradient**2)
+        results.append((result, gradient, outer.gradient(length, logits)))
+    for want, got in zip(*results, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
+
+
 def test_bernoulli_entropy():
     got = numerics.bernoulli_entropy(tf.constant(LOGITS, tf.float64))
     for entropy, logit in zip(got.numpy(), LOGITS, strict=True):
@@ -51,6 +77,7 @@ def test_values_and_gradients_are_finite(dtype):
             numerics.bernoulli_entropy(logits),
             numerics.bernoulli_kl(logits, prior),
             numerics.bernoulli_log_prob(tf.constant(0.3, dtype), logits),
+            numerics.bernoulli_log_likelihood(tf.constant([[1.0]], dtype), logits[:, tf.newaxis, tf.newaxis]),
         ]
     for value in values:
         assert value.dtype == dtype

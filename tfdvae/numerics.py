@@ -9,6 +9,21 @@ def bernoulli_log_prob(values: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return values * logits - tf.nn.softplus(logits)
 
 
+@tf.custom_gradient
+def bernoulli_log_likelihood(values: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """The sum of `bernoulli_log_prob` over the last axis, `[..., batch]`; no gradient flows into `values`.
+
+    `values [batch, units]` are data, `logits` `[..., batch, units]`. The gradient is written out, in fewer
+    passes over the units than the framework's.
+    """
+    softplus = tf.nn.relu(logits) + tf.math.log1p(tf.exp(-tf.abs(logits)))
+
+    def gradient(upstream):
+        return None, (values - tf.sigmoid(logits)) * upstream[..., tf.newaxis]
+
+    return tf.einsum("...bu,bu->...b", logits, values) - tf.reduce_sum(softplus, axis=-1), gradient
+
+
 def bernoulli_entropy(logits: tf.Tensor) -> tf.Tensor:
     """Entropy of a Bernoulli with the given logits, elementwise."""
     # softplus form: -q log q loses all digits when q rounds to 0 or 1.

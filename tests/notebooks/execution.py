@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FEW_STEPS = {
     "dvae": {"NUM_STEPS": 20, "NUM_EPOCHS": 2, "NUM_SAMPLES": 20},
     "dvaepp": {"NUM_STEPS": 20, "NUM_EPOCHS": 2, "NUM_SAMPLES": 12},
+    "estimators": {"NUM_DRAWS": 200, "NUM_STEPS": 20, "NUM_EPOCHS": 2, "NUM_SAMPLES": 10},
     "serving": {"NUM_STEPS": 20, "NUM_EPOCHS": 2, "NUM_SAMPLES": 10},
 }
 # Folders that name a machine or a user, on the usual systems.

@@ -32,6 +32,7 @@ FIGURES = {
         "likelihood-figure",
     ),
     "dvaepp": ("scales", "balancing", "curves", "pictures", "likelihood"),
+    "estimators": ("bias-figure", "bounds", "curves"),
     "serving": ("pictures",),
 }
 
@@ -94,6 +95,7 @@ def test_figures_are_there_and_not_blank(name, notebook):
         assert np.std(pixels[..., :3]) > 0.02, identifier
 
 
+@pytest.mark.parametrize("name", ["dvae", "dvaepp", "serving"])
 def test_training_has_the_number_of_steps_asked_for(notebook):
     text = printed(notebook, "training")
     steps, epochs = (parameters(notebook)[key] for key in ("NUM_STEPS", "NUM_EPOCHS"))
