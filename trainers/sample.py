@@ -27,6 +27,13 @@ def define_flags(values: flags.FlagValues) -> None:
         lower_bound=1,
         flag_values=values,
     )
+    flags.DEFINE_integer(
+        "num_sweeps",
+        None,
+        "Gibbs sweeps of the Boltzmann machine; by default 200, and 100 of a generator.",
+        lower_bound=1,
+        flag_values=values,
+    )
     flags.DEFINE_integer("seed", 0, "Seed of the images.", flag_values=values)
     flags.DEFINE_bool("mean", True, "Show conditional means; otherwise draw the pixels.", flag_values=values)
     flags.DEFINE_string("out", "samples.png", "The picture.", flag_values=values)
@@ -40,7 +47,7 @@ def main(values: flags.FlagValues) -> None:
         _draw_from_generator(values)
         return
     _, model = evaluate.load_model(values.workdir)
-    draw = {"seed": values.seed, "mean": values.mean}
+    draw = {"seed": values.seed, "mean": values.mean, "num_sweeps": values.num_sweeps or 200}
     n, columns = values.num_samples, math.isqrt(values.num_samples - 1) + 1
     if values.per_global == 1:
         images = model.sample(n, **draw)
@@ -60,7 +67,7 @@ def _draw_from_generator(values):
         raise ValueError("`--per_global` needs a --workdir: an exported generator draws all latents anew")
     generator = export.load_generator(values.generator)
     n = values.num_samples
-    inputs = {"seed": export.row_seeds(values.seed, n), "num_sweeps": np.full(n, 100)}
+    inputs = {"seed": export.row_seeds(values.seed, n), "num_sweeps": np.full(n, values.num_sweeps or 100)}
     outputs = generator.predict("sample", **inputs)
     # Older generators call the means of the pixels "probabilities".
     means = "means" if "means" in outputs else "probabilities"

@@ -135,6 +135,15 @@ def test_sample_writes_a_picture(run, finished, tmp_path, count):
     assert image.imread(out).shape[:2] == (2 * (29 * rows + 1), 2 * (29 * 3 + 1))
 
 
+def test_sample_takes_a_number_of_sweeps(run, finished, tmp_path):
+    pictures = []
+    for sweeps in (1, 1, 3):
+        out = tmp_path / f"{len(pictures)}.png"
+        run(sample, f"--workdir={finished}", "--num_samples=4", f"--out={out}", f"--num_sweeps={sweeps}")
+        pictures.append(out.read_bytes())
+    assert pictures[0] == pictures[1] != pictures[2]
+
+
 def test_sample_of_figure_4_is_for_dvaepp(run, finished, tmp_path):
     out = tmp_path / "samples.png"
     status, _, err = run(sample, f"--workdir={finished}", "--per_global=5", f"--out={out}")

@@ -80,12 +80,12 @@ class ScoredSamples(NamedTuple):
 def scores(model, x, trace: Trace) -> ScoredSamples:
     """The scores of the values of a pass over images."""
     discrete = trace._replace(groups=tuple(g for g in trace.groups if not g.q.reparameterized))
-    return ScoredSamples(
-        model.log_prob_of_pixels(x, trace),
-        log_prior(model, trace),
-        log_posterior(trace),
-        log_posterior(discrete) if discrete.groups else None,
-    )
+    log_q = log_posterior(trace)
+    if len(discrete.groups) == len(trace.groups):
+        log_discrete = log_q
+    else:
+        log_discrete = log_posterior(discrete) if discrete.groups else None
+    return ScoredSamples(model.log_prob_of_pixels(x, trace), log_prior(model, trace), log_q, log_discrete)
 
 
 def scored(model, x, draw, *, seed) -> ScoredSamples:
