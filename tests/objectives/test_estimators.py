@@ -1,12 +1,13 @@
 """Gradients of the single-sample bound: their means over all draws against the sum over all states."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.objectives import enumeration
 from tfdvae.latents import Bernoulli, draws
-from tfdvae.models import DVAE
+from tfdvae.models import DVAE, HybridRBM
 from tfdvae.objectives import NVIL, REBAR, Concrete, DisARM, LeaveOneOut, MuProp, ReinMax, StraightThrough
 
 
@@ -212,3 +213,16 @@ def test_what_does_not_fit_is_refused():
     ):
         with pytest.raises(ValueError, match=message):
             objective(normal, enumeration.X, seed=0, negative=None)
+
+
+def test_muprop_needs_networks_with_gradients():
+    """A decoder of the user's that rounds has none."""
+
+    class Rounded(keras.layers.Layer):
+        def call(self, x):
+            return tf.round(x)
+
+    decoder = keras.Sequential([keras.layers.Input((2,)), Rounded(), keras.layers.Dense(6)])
+    model = HybridRBM((2, 3, 1), latent_units=2, hidden_units=2, network=(3,), decoder=decoder)
+    with pytest.raises(ValueError, match=r"MuProp needs gradients .* 'hybrid_rbm.*' p\(x \| z\) has none"):
+        model.compile("sgd", MuProp())

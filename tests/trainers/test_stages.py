@@ -71,6 +71,25 @@ def test_a_training_that_is_interrupted_in_a_stage_ends_as_without(finished, tmp
     assert_same_run(finished, tmp_path, last_step=10)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "part", "last"),
+    [
+        ("autoencoding", "networks", None),
+        ("persistent", "prior", 4),
+        ("vimco", "networks", 6),
+    ],
+)
+def test_a_stage_that_diverges_keeps_what_was_trained(tmp_path, stage, part, last):
+    config = tiny_config().unlock()
+    config[stage][part].learning_rate = 1e38
+    with pytest.raises(ValueError, match=r"The training has diverged: .*The last good checkpoint: ") as error:
+        train.train(config, tmp_path, verbose=0)
+    states = sorted((tmp_path / "checkpoints").glob("step-*.weights.h5"))
+    assert str(error.value).endswith(str(states[-1] if states else None))
+    assert [int(path.name[5:13]) for path in states[-1:]] == ([last] if last else [])
+
+
 def test_a_report_has_both_figures(finished, tmp_path, capsys):
     shutil.copytree(finished, tmp_path / "run")
     config, model = evaluate.load_model(tmp_path / "run")

@@ -209,7 +209,7 @@ def chain_health(
         raise ValueError(f"`num_sweeps` must be at least 10 to see a correlation. Received: {num_sweeps}")
     parameters, state = finite_parameters(rbm), _checked_state(rbm, state)
     energies, flip_rate = _probe(parameters, state, tf.constant(num_sweeps), random.as_seed(seed))
-    energies, flip_rate = energies.numpy(), float(flip_rate)
+    energies, flip_rate = energies.numpy().astype(np.float64), float(flip_rate)  # sums of large ones fit
     time = integrated_autocorrelation_time(energies)
     health = {
         "autocorrelation_time": time,

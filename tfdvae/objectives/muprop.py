@@ -22,8 +22,22 @@ class MuProp(SingleSampleBound):
     without bias.
 
     Raises:
-      ValueError: at the first step, if a group is continuous, or the networks have no gradient in its values.
+      ValueError: in `compile` if p(x | z) has no gradient in the latents; at the first step, if a group is
+        continuous or nothing has a gradient in its values.
     """
+
+    def check(self, model) -> None:
+        """Checks, with an image, that p(x | z) has a gradient in the latents.
+
+        Raises:
+          ValueError: if it has none.
+        """
+        x = tf.zeros([1, *model.example_shape])
+        with tf.GradientTape() as tape:
+            trace = model.trace(x, draws.Means())
+            log_p = model.log_prob_of_pixels(x, trace)
+        if all(slope is None for slope in tape.gradient(log_p, trace.values)):
+            raise ValueError(_no_gradient(model, "p(x | z) has none: a layer lets none through"))
 
     def __call__(self, model, x, *, seed, negative) -> StepTerms:
         """The terms of a step; the gradient of log Z comes from the negative samples."""
@@ -38,10 +52,7 @@ class MuProp(SingleSampleBound):
         surrogate = samples.log_joint
         for i, (group, mean, slope) in enumerate(zip(trace.groups, expansion.values, slopes, strict=True)):
             if slope is None:
-                raise ValueError(
-                    f"MuProp needs the gradient of the networks in the latents, and {model.name!r} has none "
-                    f"in group {i}: a layer on the way does not have one"
-                )
+                raise ValueError(_no_gradient(model, f"there is none in group {i}"))
             slope = tf.stop_gradient(slope)
             linear = group.q.total(slope * (group.value - mean))
             signal = tf.stop_gradient(samples.log_weights - centre - linear)
@@ -52,3 +63,7 @@ class MuProp(SingleSampleBound):
     def get_config(self):
         """There are no arguments."""
         return {}
+
+
+def _no_gradient(model, what):
+    return f"MuProp needs gradients in the values of the latents, and in {model.name!r} {what}"
