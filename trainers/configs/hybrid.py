@@ -35,6 +35,7 @@ def get_config(spec="static_mnist"):
     config.num_steps = 80_000
     config.steps_per_epoch = 1_000
     config.data.name = name.removesuffix("_resnet")
+    config.data.batch_size = {"cifar10": 50, "imagenet64": 25}.get(name, 100)  # as memory allows
     config.model_name = "HybridRBM"
     config.model = ml_collections.ConfigDict()
     config.model.likelihood = "bernoulli"
