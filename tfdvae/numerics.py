@@ -14,7 +14,8 @@ def bernoulli_log_likelihood(values: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """The sum of `bernoulli_log_prob` over the last axis, `[..., batch]`; no gradient flows into `values`.
 
     `values [batch, units]` are data, `logits` `[..., batch, units]`. The gradient is written out, in fewer
-    passes over the units than the framework's.
+    passes over the units than the framework's. For trainings alone: TensorFlow cannot load a SavedModel with
+    such a gradient.
     """
     softplus = tf.nn.relu(logits) + tf.math.log1p(tf.exp(-tf.abs(logits)))
 

@@ -178,7 +178,9 @@ class DVAE(DiscreteVAE):
             return self.decoder.log_prob(x, tf.concat(trace.values, axis=-1), trace.training)
         logits = self.decoder(trace.values, training=trace.training)
         pixels = tf.reshape(x, [-1, self.data_mean.shape[0]])
-        return numerics.bernoulli_log_likelihood(pixels, logits)
+        if trace.training:
+            return numerics.bernoulli_log_likelihood(pixels, logits)
+        return tf.reduce_sum(numerics.bernoulli_log_prob(pixels, logits), axis=-1)
 
     def generate(self, trace, *, seed) -> Decoded:
         """Images given latents: samples, and means of the pixels."""
