@@ -18,15 +18,18 @@ class TrainingDiverged(ValueError):
 
 def checked_values(x, valid) -> tf.Tensor:
     """`x`, which fails in a graph where it is not `valid`."""
-    with tf.control_dependencies([tf.debugging.Assert(valid, [_WRONG_VALUES], 1)]):
-        return tf.identity(x)
+    return _asserted(x, valid, _WRONG_VALUES)
 
 
 def checked(x, valid, message) -> tf.Tensor:
     """`x`, which fails with the message, without square brackets, where it is not `valid`; not under XLA."""
     if tf.executing_eagerly() and not valid:
         raise ValueError(message)
-    with tf.control_dependencies([tf.debugging.Assert(valid, [_REFUSED, message], 1)]):
+    return _asserted(x, valid, _REFUSED, message)
+
+
+def _asserted(x, valid, *words):
+    with tf.control_dependencies([tf.debugging.Assert(valid, words, 1)]):
         return tf.identity(x)
 
 

@@ -7,7 +7,6 @@ samples_by_global.png into the workdir. The best checkpoint is the one with the 
 validation split; see `trainers.train` for what the config's `evaluation` section may change.
 """
 
-import numpy as np
 from absl import flags
 
 from tfdvae import callbacks
@@ -53,10 +52,9 @@ def checked_by_raise(config, model, dataset, estimate) -> RaiseCheck | None:
     c = config.evaluation
     if not c.raise_images or model.rbm is None:
         return None
-    images = np.concatenate(list(dataset.unbatch().take(c.raise_images).batch(c.raise_images)))
     return check_by_raise(
         model,
-        images,
+        next(iter(dataset.unbatch().batch(c.raise_images))),
         c.raise_samples,
         seed=config.seed,
         log_partition=estimate,

@@ -55,10 +55,8 @@ def check(config) -> None:
     for name in config.stages:
         section = config.get(name)
         if section is None or "objective" not in section:
-            is_stage = {
-                k: isinstance(v, ml_collections.ConfigDict) and "objective" in v for k, v in config.items()
-            }
-            sections = sorted(k for k in config if is_stage[k])
+            dicts = {k: v for k, v in config.items() if isinstance(v, ml_collections.ConfigDict)}
+            sections = sorted(k for k, v in dicts.items() if "objective" in v)
             raise ValueError(f"`config.stages` names {name!r}, but the config has the stages {sections}")
         if section.objective not in objectives.__all__ or not hasattr(
             getattr(objectives, section.objective), "scheduled_values"

@@ -164,8 +164,9 @@ def _weighted_samples(model, x, num_samples, num_vectors, seed):
         sums.update(log_weights)
         uniform = random.uniform([size, x.shape[0], num_vectors], seed=seed_noise)
         keys = log_weights[..., tf.newaxis] - tf.math.log(-tf.math.log(uniform))
+        highest = tf.reduce_max(keys, axis=0)
         of_samples = model.prior.state([group.value for group in trace.held]).left
-        highest = tf.gather(tf.transpose(of_samples, [1, 0, 2]), tf.argmax(keys, axis=0), batch_dims=1)
-        left = tf.where((tf.reduce_max(keys, axis=0) > best)[..., tf.newaxis], highest, left)
-        best = tf.maximum(tf.reduce_max(keys, axis=0), best)
+        drawn = tf.gather(tf.transpose(of_samples, [1, 0, 2]), tf.argmax(keys, axis=0), batch_dims=1)
+        left = tf.where((highest > best)[..., tf.newaxis], drawn, left)
+        best = tf.maximum(highest, best)
     return sums, left

@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from tfdvae import numerics, random
-from tfdvae._validation import integer, not_negative, positive_integer, positive_integers
+from tfdvae import numerics
 from tfdvae.layers.convolution import Conv2D
+from tfdvae.layers.residual import ResizingBlock
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
@@ -64,7 +64,7 @@ def _lengths(kernel):
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
-class PreActivationBlock(keras.layers.Layer):
+class PreActivationBlock(ResizingBlock):
     """Two 3x3 convolutions of activated features beside a shortcut: x + conv(f(conv(f(x)))).
 
     "Learning deep generative models with discrete latent variables", appendix C: on the way down the first
@@ -97,23 +97,14 @@ class PreActivationBlock(keras.layers.Layer):
         seed=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        self.filters = positive_integer("filters", filters)
-        if resize not in (None, "down", "up"):
-            raise ValueError(f'`resize` must be None, "down" or "up". Received: resize={resize!r}')
-        self.resize = resize
-        self.output_size = None if output_size is None else positive_integers("output_size", output_size)
-        self.activation = keras.activations.get(activation)
-        self.weight_decay = not_negative("weight_decay", weight_decay)
-        self.seed = None if seed is None else integer("seed", seed)
+        super().__init__(filters, resize, output_size, activation, weight_decay, seed, **kwargs)
 
     def _convolution(self, name, kernel_size, inputs, **kwargs):
-        seed = None if self.seed is None else random.integer(self.seed, salt=f"{self.name}/{name}")
         layer = WeightNormalizedConv2D(
             self.filters,
             kernel_size,
-            kernel_initializer=keras.initializers.VarianceScaling(1.0, "fan_avg", "uniform", seed),
-            gain_regularizer=keras.regularizers.L2(self.weight_decay) if self.weight_decay else None,
+            kernel_initializer=self._initializer(name),
+            gain_regularizer=self._regularizer(),
             dtype=self.dtype_policy,
             name=name,
             **kwargs,
@@ -132,9 +123,7 @@ class PreActivationBlock(keras.layers.Layer):
     def call(self, x):
         """Maps features to features."""
         if self.resize == "up":
-            x = numerics.repeat_pixels(x)
-            if self.output_size is not None:
-                x = x[:, : self.output_size[0], : self.output_size[1]]
+            x = self._cropped(numerics.repeat_pixels(x))
         y = self.second(self.activation(self.first(self.activation(x))))
         if self.resize == "down":
             x = x[:, ::2, ::2]
@@ -148,15 +137,3 @@ class PreActivationBlock(keras.layers.Layer):
         elif self.resize == "up":
             size = self.output_size or [2 * n for n in size]
         return (batch, *size, self.filters)
-
-    def get_config(self):
-        """Returns the configuration."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "resize": self.resize,
-            "output_size": self.output_size,
-            "activation": keras.activations.serialize(self.activation),
-            "weight_decay": self.weight_decay,
-            "seed": self.seed,
-        }

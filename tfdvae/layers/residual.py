@@ -52,8 +52,47 @@ def _sum(terms):
     return functools.reduce(operator.add, terms)
 
 
+class ResizingBlock(keras.layers.Layer):
+    """What residual blocks share that may resize: their arguments, as of `SEResidualBlock`."""
+
+    def __init__(self, filters, resize, output_size, activation, weight_decay, seed, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = positive_integer("filters", filters)
+        if resize not in (None, "down", "up"):
+            raise ValueError(f'`resize` must be None, "down" or "up". Received: resize={resize!r}')
+        self.resize = resize
+        self.output_size = None if output_size is None else positive_integers("output_size", output_size)
+        self.activation = keras.activations.get(activation)
+        self.weight_decay = not_negative("weight_decay", weight_decay)
+        self.seed = None if seed is None else integer("seed", seed)
+
+    def _initializer(self, name, variance=1.0):
+        """Of the kernel of the layer with this name."""
+        seed = None if self.seed is None else random.integer(self.seed, salt=f"{self.name}/{name}")
+        return keras.initializers.VarianceScaling(variance, "fan_avg", "uniform", seed)
+
+    def _regularizer(self):
+        return keras.regularizers.L2(self.weight_decay) if self.weight_decay else None
+
+    def _cropped(self, x):
+        height, width = self.output_size or x.shape[1:3]
+        return x if x.shape[1:3] == (height, width) else x[:, :height, :width]
+
+    def get_config(self):
+        """Returns the configuration."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "resize": self.resize,
+            "output_size": self.output_size,
+            "activation": keras.activations.serialize(self.activation),
+            "weight_decay": self.weight_decay,
+            "seed": self.seed,
+        }
+
+
 @keras.saving.register_keras_serializable(package="tfdvae")
-class SEResidualBlock(keras.layers.Layer):
+class SEResidualBlock(ResizingBlock):
     """Two 3x3 convolutions beside a skip connection, with squeeze-and-excitation.
 
         y = activation(skip(x) + s * conv(elu(conv(x)))),    s = sigmoid(dense(selu(dense(mean(conv(...))))))
@@ -94,16 +133,8 @@ class SEResidualBlock(keras.layers.Layer):
         seed: int | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(filters, resize, output_size, activation, weight_decay, seed, **kwargs)
         self.input_filters = positive_integers("input_filters", input_filters)
-        self.filters = positive_integer("filters", filters)
-        if resize not in (None, "down", "up"):
-            raise ValueError(f'`resize` must be None, "down" or "up". Received: resize={resize!r}')
-        self.resize = resize
-        self.output_size = None if output_size is None else positive_integers("output_size", output_size)
-        self.activation = keras.activations.get(activation)
-        self.weight_decay = not_negative("weight_decay", weight_decay)
-        self.seed = None if seed is None else integer("seed", seed)
         # `get_config` knows `None` as "linear".
         is_linear = self.activation is keras.activations.linear
         last = 1e-4 if is_linear else 1.0
@@ -127,12 +158,11 @@ class SEResidualBlock(keras.layers.Layer):
 
     def _layer(self, kind, name, inputs, *args, variance=1.0, **kwargs):
         convolution = kind is not keras.layers.Dense
-        seed = None if self.seed is None else random.integer(self.seed, salt=f"{self.name}/{name}")
         layer = kind(
             *args,
             **kwargs,
-            kernel_initializer=keras.initializers.VarianceScaling(variance, "fan_avg", "uniform", seed),
-            kernel_regularizer=keras.regularizers.L2(self.weight_decay) if self.weight_decay else None,
+            kernel_initializer=self._initializer(name, variance),
+            kernel_regularizer=self._regularizer(),
             dtype=self.dtype_policy,
             name=name,
         )
@@ -159,22 +189,9 @@ class SEResidualBlock(keras.layers.Layer):
         scale = self.excite(self.squeeze(tf.reduce_mean(y, axis=[1, 2])))
         return restored(self.activation(skip + tf.reshape(scale, [-1, 1, 1, self.filters]) * y))
 
-    def _cropped(self, x):
-        height, width = self.output_size or x.shape[1:3]
-        return x if x.shape[1:3] == (height, width) else x[:, :height, :width]
-
     def get_config(self):
         """Returns the configuration."""
-        return {
-            **super().get_config(),
-            "input_filters": self.input_filters,
-            "filters": self.filters,
-            "resize": self.resize,
-            "output_size": self.output_size,
-            "activation": keras.activations.serialize(self.activation),
-            "weight_decay": self.weight_decay,
-            "seed": self.seed,
-        }
+        return {**super().get_config(), "input_filters": self.input_filters}
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
