@@ -42,6 +42,7 @@ class Objective(Protocol):
 
     More may be there: `trains` names the parameter groups that get a gradient (`None`: all of them);
     `samples_machine` is false where the negative phase need not be run;
+    `bound_samples` is K, where it trains the bound of K samples: `evaluate` measures that bound too;
     `check(model)`, which `compile` calls, raises a `ValueError` where the model does not fit;
     `make_layer(model)` makes a built Keras layer of what the objective itself learns, which `compile` makes
     `model.objective_layer`, saved with the model.

@@ -13,7 +13,8 @@ another number of replicas a resumed run goes on, but not bit for bit; see
 
 An epoch of `steps_per_epoch` steps ends with a validation, a row of metrics.csv and a checkpoint; if
 `num_steps` is no multiple of it, the last epoch is shorter. Stages (`config.stages`) follow one another in
-whole epochs; the best model is one of the last stage. `steps_per_execution` is an upper limit: the
+whole epochs; the best model is one of the last stage, by the bound of the validation (of as many samples
+as the objective has). `steps_per_execution` is an upper limit: the
 next smaller number that divides all epochs is used, and 1 on several replicas (with more, Keras 3.15 fails
 on `MirroredStrategy`).
 """
@@ -85,7 +86,7 @@ def train(config, workdir, strategy=None, data_dir=None, verbose=1):
                         continue
                     if stage.start == step > 0:
                         prepare(step + 1)
-                    checkpoint.monitor = "val_elbo" if stage.stop == config.num_steps else None
+                    checkpoint.monitor = _monitored(model) if stage.stop == config.num_steps else None
                     for initial_epoch, epochs, steps_per_epoch in _segments(config, step, stage.stop):
                         start = initial_epoch * config.steps_per_epoch
                         model.fit(
@@ -102,6 +103,12 @@ def train(config, workdir, strategy=None, data_dir=None, verbose=1):
                 raise ValueError(f"{error}. The last good checkpoint: {checkpoint.last_state()}") from error
         checkpoint.load_best(model)
     return model
+
+
+def _monitored(model):
+    """What says which model is the best: the bound that is trained."""
+    several = getattr(model.objective, "bound_samples", 1) > 1
+    return "val_multi_sample_bound" if several else "val_elbo"
 
 
 def _segments(config, step, stop):

@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 
 from tests.objectives import enumeration
 from tfdvae.models import DVAE
-from tfdvae.objectives import VIMCO, leave_one_out_bounds, multi_sample_bound, vimco
+from tfdvae.objectives import VIMCO, LeaveOneOut, WakeSleep, leave_one_out_bounds, multi_sample_bound, vimco
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (5, 4), (50, 2)])
@@ -33,16 +33,22 @@ def model(request):
     return getattr(enumeration, request.param)()
 
 
+def bounds_of_pairs(model):
+    """The probability of each pair of samples, and its bound, as if log Z were 0."""
+    log_joint, log_q = enumeration.log_terms(model)
+    log_weights = log_joint - log_q
+    pairs = list(itertools.product(range(4), repeat=2))
+    probability = [tf.exp(log_q[i] + log_q[j]) for i, j in pairs]
+    bound = [tf.reduce_logsumexp(tf.gather(log_weights, pair)) - np.log(2.0) for pair in pairs]
+    return tf.stack(probability), tf.stack(bound)
+
+
 def bias(model):
     """How far VIMCO's mean gradient over all pairs of samples is from the gradient of the mean bound."""
 
     def mean_bound():
-        log_joint, log_q = enumeration.log_terms(model)
-        return sum(
-            tf.exp(log_q[i] + log_q[j])
-            * (tf.reduce_logsumexp(tf.gather(log_joint - log_q, [i, j])) - np.log(2.0))
-            for i, j in itertools.product(range(4), repeat=2)
-        )
+        probability, bound = bounds_of_pairs(model)
+        return tf.reduce_sum(probability * bound)
 
     want = enumeration.gradient(mean_bound, model)
     return enumeration.differences(enumeration.mean_gradient(model, VIMCO(2), 2), want)
@@ -55,6 +61,22 @@ def test_the_gradient_is_unbiased(model):
 def test_a_control_variate_that_knows_its_sample_is_found(model, monkeypatch):
     monkeypatch.setattr(vimco, "leave_one_out_bounds", lambda w: multi_sample_bound(0.9 * w))
     assert bias(model) > 1e-3
+
+
+@pytest.mark.parametrize("objective", [VIMCO(2), WakeSleep(2)])
+def test_evaluate_gives_the_bound_that_is_trained(model, objective):
+    """Against its mean over all pairs of samples, for many copies of an image."""
+    model.compile("sgd", objective)
+    x = np.repeat(enumeration.X, 20_000, axis=0)
+    logs = model.evaluate(x, batch_size=1_000, verbose=0, return_dict=True)
+    probability, bound = (np.float64(x) for x in bounds_of_pairs(model))
+    mean = np.sum(probability * bound)
+    error = 4.0 * np.sqrt(np.sum(probability * (bound - mean) ** 2) / 20_000)
+    log_z = 0.0 if model.rbm is None else model.log_partition.value
+    assert abs(logs["multi_sample_bound"] - (mean - log_z)) < error
+    assert logs["multi_sample_bound"] - logs["elbo"] > 2 * error, "the test must have power"
+    model.compile("sgd", LeaveOneOut(2))  # of the bound of one sample
+    assert "multi_sample_bound" not in model.evaluate(enumeration.X, verbose=0, return_dict=True)
 
 
 def test_what_has_no_score_function_is_refused():

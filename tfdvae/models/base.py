@@ -12,6 +12,7 @@ from tfdvae.latents import Trace, draws
 from tfdvae.models.bounds import ELBO_ARGUMENTS, BoundedModel
 from tfdvae.models.logged import BoundMeans
 from tfdvae.objectives import Elbo
+from tfdvae.objectives.vimco import multi_sample_bound
 
 _STEPS_OF_ONE_LOG_Z = 100  # of `train_on_batch`, which knows no epochs
 
@@ -33,7 +34,8 @@ class DiscreteVAE(BoundedModel):
 
     What is logged, in nats an image: `reconstruction`, `kl`, `elbo`, their difference, and `loss`, minus the
     bound with the factor of the KL and the weight decay; in `fit` of the smoothed model, in `evaluate` of the
-    binary one. All but the first contain log Z of the Boltzmann machine. It is measured before `fit` and
+    binary one, with `multi_sample_bound` too where an objective such as `VIMCO` trains the bound of several
+    samples. All but the first contain log Z of the Boltzmann machine. It is measured before `fit` and
     `evaluate` and at the end of each epoch, whose figures hold the mean of log Z before and after it; while
     an epoch runs, those of the progress bar hold the one before. `log_partition_error` is its standard error.
     Where log Z could not be measured, these figures are NaN. A KL below 0, which an old or too small log Z
@@ -222,22 +224,30 @@ class DiscreteVAE(BoundedModel):
     # --- steps, besides that of a training ---
 
     def test_step(self, data):
-        """The single-sample bound in the binary limit, without annealing; `loss` is minus the bound."""
+        """The single-sample bound in the binary limit, without annealing; `loss` is minus the bound.
+
+        With an objective that trains the bound of several samples, `multi_sample_bound` is that bound.
+        """
         x = self._checked_batch(data)
         # The number of examples seen so far counts the batches: no state of its own.
         counter = tf.cast(self._bound_means.count, tf.int32)
         seed = self._replica_seed(counter, "test_step")
+        num_samples = getattr(self.objective, "bound_samples", None)
 
         def figures(x, seed):
             terms = self.bound_terms(x, self.draw("binary", seed=seed))
             reconstruction, kl = numerics.mean_or_zero(terms.reconstruction), numerics.mean_or_zero(terms.kl)
-            return {
+            values = {
                 "loss": kl - reconstruction,
                 "log_partition_factor": 1.0,
                 "reconstruction": reconstruction,
                 "kl": kl,
                 "weight_decay": 0.0,
             }
+            if num_samples is not None:
+                bound = multi_sample_bound(self.log_weights(x, num_samples, seed=seed))
+                values["multi_sample_bound"] = numerics.mean_or_zero(bound)
+            return values
 
         return self._logged(self._through_xla(figures)(x, seed), tf.shape(x)[0])
 

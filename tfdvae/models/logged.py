@@ -12,12 +12,12 @@ _IMPOSSIBLE = 1.0  # nats: a KL as far below 0 is not the noise of a batch
 class BoundMeans:
     """Running means of `reconstruction`, `kl`, `elbo` and `loss`, in nats, without log Z until they are read.
 
-    Objectives that know no bound have the loss alone, or the reconstruction too. A KL below 0, which an old
-    or too small log Z would give, is read as 0.
+    Objectives that know no bound have the loss alone, or the reconstruction too; an evaluation may have
+    `multi_sample_bound`. A KL below 0, which an old or too small log Z would give, is read as 0.
     """
 
     def __init__(self):
-        self.means = running_means("loss", "elbo", "reconstruction", "kl")
+        self.means = running_means("loss", "elbo", "multi_sample_bound", "reconstruction", "kl")
         self._factor = keras.metrics.Mean(name="log_partition_factor")
 
     def reset(self) -> None:
@@ -38,12 +38,14 @@ class BoundMeans:
         """Takes the figures of a step, means over `count` examples; returns the names of the means.
 
         `loss` is there, as if log Z were 0, `weight_decay` and `log_partition_factor`, with which log Z adds
-        to it; `reconstruction` and `kl` may be.
+        to it; `reconstruction`, `kl` and `multi_sample_bound` may be.
         """
         values = {name: figures[name] for name in ("reconstruction", "kl") if name in figures}
         values["loss"] = figures["loss"] + figures["weight_decay"]
         if len(values) == 3:
             values["elbo"] = figures["reconstruction"] - figures["kl"]
+        if "multi_sample_bound" in figures:
+            values["multi_sample_bound"] = figures["multi_sample_bound"]
         update_means(self.means, count, **values)
         self._factor.update_state(figures["log_partition_factor"], sample_weight=count)
         return [name for name in self.means if name in values]
@@ -60,6 +62,8 @@ class BoundMeans:
             added = kl - means["kl"]
             means["elbo"] -= added
             means["kl"] = kl
+        if "multi_sample_bound" in means:
+            means["multi_sample_bound"] -= log_z
         means["loss"] += self._factor.result() * added
         # NaN with them, where there is no log Z to speak of.
         return means | {"log_partition_error": log_z_error + 0.0 * log_z}

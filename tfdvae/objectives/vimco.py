@@ -60,6 +60,11 @@ class VIMCO(Unscheduled):
     def __init__(self, num_samples=10):
         self.num_samples = two_or_more(num_samples)
 
+    @property
+    def bound_samples(self) -> int:
+        """K of the bound."""
+        return self.num_samples
+
     def __call__(self, model, x, *, seed, negative) -> StepTerms:
         """The terms of a step; the gradient of log Z comes from the negative samples."""
         samples = samples_of_posterior(model, x, self.num_samples, seed=seed)

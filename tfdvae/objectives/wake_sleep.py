@@ -46,6 +46,11 @@ class WakeSleep(Unscheduled):
                 f"{wake_factor=}, {sleep_factor=}"
             )
 
+    @property
+    def bound_samples(self) -> int:
+        """K of the bound."""
+        return self.num_samples
+
     def check(self, model) -> None:
         """Checks that p and q share no parameter, from the gradients of both for an image.
 
