@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfdvae.layers import Smoothing
-from tfdvae.models import DVAE, DVAEPlusPlus, HybridRBM
+from tfdvae.models import DVAE, DVAEPlusPlus, HybridRBM, PixelVAEPlusPlus
 from tfdvae.objectives import VIMCO, Elbo, schedules
 
 IMAGES, BATCH = 6, 4  # an epoch has two steps, the second with fewer images
@@ -283,6 +283,31 @@ MODELS["HybridRBM"] = Case(
     ),
 )
 
+MODELS["PixelVAE++"] = Case(
+    PixelVAEPlusPlus,
+    dict(
+        image_shape=(2, 3, 1),
+        filters=2,
+        residual_layers=1,
+        num_sizes=2,
+        concatenated_units=2,
+        conditioning_units=2,
+        shared_units=1,
+        dropout=0.2,
+        smoothing=("overlapping_exponential", "beta"),
+    ),
+    groups=units(2, 2, 1, 1, 1, 1),
+    num_kl=1,
+    group_optimizers={"prior": prior_optimizer},
+    refused=(
+        ({"prior": "ising"}, "`prior` must be one of .* Received: prior='ising'"),
+        ({"shared_units": -1}, "`shared_units` must be an integer of at least 0. Received: shared_units=-1"),
+        ({"filters": 0}, "`filters` must be a positive integer. Received: filters=0"),
+        ({"dropout": 1.0}, r"`dropout` must be in \[0, 1\)\. Received: dropout=1\.0"),
+        ({"shared_unit": 3}, "Unrecognized keyword arguments passed to PixelVAEPlusPlus: {'shared_unit': 3}"),
+    ),
+)
+
 # What a file and a configuration must hold besides: these are only saved and loaded.
 VARIANTS = {
     "HybridRBM, residual": Case(
@@ -313,6 +338,17 @@ VARIANTS = {
         arguments=dict(network=(4,), prior="normal", batch_normalization=False),
     ),
     "DVAE++, directed": dvaepp((*units(2, 2), LOCAL), arguments=dict(global_prior="bernoulli")),
+    "PixelCNN++": Case(
+        PixelVAEPlusPlus,
+        dict(image_shape=(3, 4, 3), filters=2, residual_layers=1, strides=False, concatenated_units=0)
+        | dict(likelihood="discretized_logistic_mixture", num_components=2),
+    ),
+    "PixelVAE++, normal": Case(
+        PixelVAEPlusPlus,
+        dict(image_shape=(2, 3, 1), filters=2, residual_layers=1, concatenated_units=2, prior="normal"),
+        groups=units(2, binary=False),
+        num_kl=1,
+    ),
     "DVAE++, no global": dvaepp(
         (LOCAL,),
         arguments=dict(global_prior="none", convolution_dtype="bfloat16"),

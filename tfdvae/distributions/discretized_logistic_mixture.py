@@ -162,11 +162,23 @@ class DiscretizedLogisticMixture(tfd.Distribution):
     def _sample_n(self, n, seed=None):
         (seed,) = random.split(seed, 1, salt="discretized_logistic_mixture")
         seed = random.sample_seeds(seed, n)
+        shape = tf.concat([[n], self.batch_shape_tensor(), [self.num_uniforms]], axis=0)
+        return self.from_uniforms(random.uniform(shape, seed=seed, dtype=self.dtype))
+
+    @property
+    def num_uniforms(self) -> int:
+        """K + channels: numbers of which a pixel is a function."""
+        return self._mixture_logits.shape[-1] + self._means.shape[-1]
+
+    def from_uniforms(self, uniforms) -> tf.Tensor:
+        """Pixels as functions of independent uniform numbers in (0, 1), `[..., num_uniforms]`: a sample.
+
+        Returns:
+          `[..., channels]`.
+        """
         mixture_logits, *parameters = self._read()
         sizes = [self._mixture_logits.shape[-1], self._means.shape[-1]]
-        shape = tf.concat([[n], self.batch_shape_tensor(), [sum(sizes)]], axis=0)
-        uniform = random.uniform(shape, seed=seed, dtype=self.dtype)
-        for_component, for_noise = tf.split(uniform, sizes, axis=-1)
+        for_component, for_noise = tf.split(uniforms, sizes, axis=-1)
         # Gumbel-max: a cumulative sum may round so that it picks a component of weight 0.
         component = tf.argmax(mixture_logits - tf.math.log(-tf.math.log(for_component)), axis=-1)
         chosen = tf.one_hot(component, sizes[0], dtype=self.dtype)[..., tf.newaxis]

@@ -1,66 +1,10 @@
-"""Pre-activation residual blocks with weight normalization (He et al., 2016; Salimans and Kingma, 2016)."""
+"""Pre-activation residual blocks with weight normalization (He et al., 2016)."""
 
 import keras
-import tensorflow as tf
 
 from tfdvae import numerics
-from tfdvae.layers.convolution import Conv2D
 from tfdvae.layers.residual import ResizingBlock
-
-
-@keras.saving.register_keras_serializable(package="tfdvae")
-class WeightNormalizedConv2D(Conv2D):
-    """A convolution whose kernel is `gain * v / |v|` for each filter, with a learned `gain` and `v`.
-
-    The weight `kernel` is v. The gain begins as |v|, so that the layer begins as without normalization.
-    An L2 regularizer belongs to the gain, `gain_regularizer`: its squares are those of the filters.
-
-    Args:
-      filters: number of filters.
-      kernel_size: of the convolution.
-      gain_regularizer: of the gain.
-      **kwargs: as of `Conv2D`.
-    """
-
-    def __init__(self, filters, kernel_size, gain_regularizer=None, **kwargs):
-        super().__init__(filters, kernel_size, **kwargs)
-        self.gain_regularizer = keras.regularizers.get(gain_regularizer)
-
-    def build(self, input_shape):
-        """Makes v, the gain and the bias."""
-        super().build(input_shape)
-        self.gain = self.add_weight(
-            shape=(self.filters,),
-            initializer=lambda shape, dtype: tf.cast(_lengths(self.kernel), dtype),
-            regularizer=self.gain_regularizer,
-            name="gain",
-        )
-
-    def convolution_op(self, inputs, kernel):
-        """The convolution with the normalized kernel."""
-        gain = tf.cast(self.gain, kernel.dtype)
-        return super().convolution_op(inputs, kernel * (gain / _lengths(kernel)))
-
-    def save_own_variables(self, store):
-        """Stores all weights: Keras' convolutions store kernel and bias alone."""
-        keras.layers.Layer.save_own_variables(self, store)
-
-    def load_own_variables(self, store):
-        """Restores them."""
-        keras.layers.Layer.load_own_variables(self, store)
-
-    def get_config(self):
-        """Returns the configuration."""
-        return {
-            **super().get_config(),
-            "gain_regularizer": keras.regularizers.serialize(self.gain_regularizer),
-        }
-
-
-def _lengths(kernel):
-    """|v| of each filter; never 0, where it would have no gradient."""
-    squares = tf.reduce_sum(tf.square(tf.convert_to_tensor(kernel)), axis=[0, 1, 2])
-    return tf.sqrt(squares + 1e-12)
+from tfdvae.layers.weight_normalization import WeightNormalizedConv2D
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")

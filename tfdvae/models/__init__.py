@@ -6,6 +6,7 @@ from tfdvae.models.bounds import ElboTerms
 from tfdvae.models.dvae import DVAE, DVAELatents
 from tfdvae.models.dvaepp import DVAEPlusPlus, DVAEPlusPlusLatents
 from tfdvae.models.hybrid_rbm import HybridLatents, HybridRBM
+from tfdvae.models.pixelvaepp import PixelVAELatents, PixelVAEPlusPlus
 
 __all__ = [
     "DVAE",
@@ -17,5 +18,7 @@ __all__ = [
     "ElboTerms",
     "HybridLatents",
     "HybridRBM",
+    "PixelVAELatents",
+    "PixelVAEPlusPlus",
     "TrainingDiverged",
 ]

@@ -176,7 +176,9 @@ class BoundedModel(MeasuredModel):
         """The terms of the groups' values that `draw` gives, as if log Z were 0; `seed` as of `trace`."""
         trace = self.trace(x, draw, seed=seed)
         reconstruction = self.log_prob_of_pixels(x, trace)
-        return ElboTerms(reconstruction, kl_per_group(self, trace), tf.constant(0.0))
+        no_groups = tf.zeros([0, tf.shape(reconstruction)[0]])
+        kl = kl_per_group(self, trace) if trace.groups else no_groups
+        return ElboTerms(reconstruction, kl, tf.constant(0.0))
 
     def elbo_terms(self, x, *, seed, limit="binary", log_partition=None) -> ElboTerms:
         """The terms of the bound from one sample for each image; see `ElboTerms`.
@@ -205,7 +207,10 @@ class BoundedModel(MeasuredModel):
         seed_q, *seeds_z = random.split(seed, 1 + len(self.latent_shapes), salt="log_weights")
         trace = self.trace(x, self.draw(limit, seed=seed_q, num_samples=num_samples))
         ratios = log_ratios(self, trace, seeds=self._seeds_of_groups(seeds_z))
-        return sum(ratios, start=self.log_prob_of_pixels(x, trace))
+        log_weights = sum(ratios, start=self.log_prob_of_pixels(x, trace))
+        if not trace.groups:  # all samples are the same
+            log_weights = tf.broadcast_to(log_weights, [num_samples, tf.shape(log_weights)[0]])
+        return log_weights
 
     def log_joint(self, x, latents, *, log_partition=None) -> tf.Tensor:
         """log p(x, z) of the binary model, `[batch]`, in nats; `latents` as `encode` gives them."""

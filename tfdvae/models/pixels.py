@@ -21,6 +21,10 @@ PIXELS = ("bernoulli", "discretized_logistic_mixture")
 class Pixels(Protocol):
     """The likelihood of the pixels of an image `[..., height, width, channels]`.
 
+    An autoregressive decoder asks for two things more: `num_uniforms`, a number, and
+    `from_uniforms(parameters, uniforms)`, pixels that are functions of so many independent uniform numbers in
+    (0, 1) along the last axis, with the law of the parameters.
+
     Attributes:
       num_parameters: numbers that a network yields for each pixel.
       max_value: the value of a white pixel, for pictures.
@@ -115,6 +119,15 @@ class BernoulliPixels:
         """log p of each pixel, channels summed: `[..., height, width]`."""
         return tf.reduce_sum(numerics.bernoulli_log_prob(x, logits), axis=-1)
 
+    @property
+    def num_uniforms(self) -> int:
+        """Of a pixel."""
+        return self.num_parameters
+
+    def from_uniforms(self, logits, uniforms) -> tf.Tensor:
+        """Pixels in {0, 1}."""
+        return tf.cast(uniforms < tf.sigmoid(logits), tf.float32)
+
     def sample(self, logits, *, seed) -> tf.Tensor:
         """Pixels in {0, 1}."""
         return random.bernoulli(tf.sigmoid(logits), seed=seed)
@@ -174,6 +187,15 @@ class DiscretizedLogisticPixels:
     def log_prob(self, x, parameters) -> tf.Tensor:
         """log p of each pixel: `[..., height, width]`."""
         return self.distribution(parameters).log_prob(x)
+
+    @property
+    def num_uniforms(self) -> int:
+        """Of a pixel."""
+        return self.num_components + self.channels
+
+    def from_uniforms(self, parameters, uniforms) -> tf.Tensor:
+        """Pixels in 0..255."""
+        return self.distribution(parameters).from_uniforms(uniforms)
 
     def sample(self, parameters, *, seed) -> tf.Tensor:
         """Pixels in 0..255."""

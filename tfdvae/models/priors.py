@@ -96,6 +96,51 @@ def make_prior(name, latent_units, *, bound, smoothing, sides, network):
     return DirectedPrior(latent_units, LAWS[name], network, name="prior")
 
 
+class FactorialPrior(keras.layers.Layer):
+    """Independent factorial groups, p(z_i).
+
+    Their parameters are weights, or zero where the law says so: continuous variables are standard normal.
+
+    Args:
+      latent_units: units of each group.
+      family: the class of the laws, as `Bernoulli` or `Normal`.
+    """
+
+    rbm = None
+
+    def __init__(self, latent_units, family, **kwargs):
+        super().__init__(**kwargs)
+        self.latent_units = tuple(latent_units)
+        self.family = family
+        self.parameters = []
+        for i, units in enumerate(self.latent_units):
+            shape = (family.parameters_per_unit * units,)
+            if family.standard_first:
+                self.parameters.append(tf.zeros(shape))
+            else:
+                self.parameters.append(self.add_weight(shape=shape, initializer="zeros", name=f"logits_{i}"))
+        self.built = True
+
+    def law(self, i, earlier, training=False):
+        """Makes p of group `i`."""
+        del earlier, training
+        return functools.cache(lambda: self.family(tf.convert_to_tensor(self.parameters[i])))
+
+
+def make_factorial_prior(name, latent_units, *, sides, smoothing):
+    """The prior of that name over groups that are independent unless a Boltzmann machine holds them; `None`
+    without groups. Arguments and errors are those of `make_prior`.
+    """
+    if name not in PRIORS:
+        raise ValueError(f"`prior` must be one of {PRIORS}. Received: prior={name!r}")
+    if not latent_units:
+        return None
+    if name == "rbm":
+        check_smoothing(smoothing, "joint")
+        return BoltzmannPrior(latent_units, sides, name="prior")
+    return FactorialPrior(latent_units, LAWS[name], name="prior")
+
+
 def smoothing_or_default(smoothing) -> Smoothing:
     """The `Smoothing` that is given, or the overlapping exponential with beta 8.
 

@@ -1,0 +1,323 @@
+"""PixelVAE++: an autoregressive decoder with up to three kinds of discrete latents (Sadeghi et al., 2019)."""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfdvae import random
+from tfdvae._validation import not_negative, not_negative_integer, positive_integer, positive_integers
+from tfdvae.boltzmann.negative_phases import make_negative_phase, phase_config
+from tfdvae.latents import Group, Trace
+from tfdvae.models.base import Decoded, DiscreteVAE
+from tfdvae.models.pixels import make_pixels, serialized
+from tfdvae.models.pixelvaepp import sampler
+from tfdvae.models.pixelvaepp.latent_networks import (
+    ImageEncoder,
+    ImageFeatures,
+    MapFeatures,
+    ReducedEncoder,
+    map_strides,
+)
+from tfdvae.models.pixelvaepp.pixel_cnn import PixelCNN, Streams
+from tfdvae.models.priors import make_factorial_prior, smoothing_or_default
+
+ENCODER_PAIRS = 4
+FEATURE_FILTERS = (512, 64, 64, 64, 16, 3)  # of the features of concatenated latents: table 2
+
+
+class PixelVAELatents(NamedTuple):
+    """Lists of tensors `[batch, units]`; empty where there are no such groups.
+
+    `concatenated`: those whose features stand beside the image; `conditioning`: the one that is added to the
+    activations of all blocks; `shared`: the one whose q reads the decoder's way down, and whose features come
+    to its skip connections.
+    """
+
+    concatenated: list[tf.Tensor]
+    conditioning: list[tf.Tensor]
+    shared: list[tf.Tensor]
+
+
+@keras.saving.register_keras_serializable(package="tfdvae")
+class PixelVAEPlusPlus(DiscreteVAE):
+    """Latents z1, z2, z3 and PixelCNN++ in one pass, which is encoder and decoder.
+
+        q(z1 | x) q(z2 | x) q(z3 | x, z1, z2),    p(z1, z2, z3),    prod_i p(x_i | x_<i, z1, z2, z3)
+
+    Without latents it is PixelCNN++, whose likelihood is exact.
+
+    Args:
+      image_shape: `(height, width, channels)`.
+      likelihood: of the pixels, `"bernoulli"`, `"discretized_logistic_mixture"`, or an object (see
+        `tfdvae.models.pixels.Pixels`).
+      num_components: of the mixture.
+      filters: of the decoder's features.
+      residual_layers: blocks of one size of features, n of the paper.
+      num_sizes: sizes of features on the way down and up.
+      strides: whether sizes are halved; otherwise all are that of the image.
+      concatenated_units: units of each group of z1, an integer or a sequence; 0 or `()` for none.
+      conditioning_units: units of z2; 0 for none.
+      shared_units: units of z3 for each of the `num_sizes * (residual_layers + 1)` features of the way down
+        (the paper has 64); 0 for none.
+      prior: `"rbm"`, `"bernoulli"` or `"normal"`, both factorial.
+      smoothing: a `Smoothing` layer, for the objective `Elbo`; by default the overlapping exponential with
+        beta 8.
+      sides: of the RBM, for each group `"left"`, `"right"` or `"split"`. By default z3 is the right side of
+        the others; without it one group is split, and of several the first half is left.
+      dropout: rate of the dropout in the decoder's blocks.
+      num_chains: persistent chains of one replica (RBM prior).
+      num_sweeps: block-Gibbs sweeps a parameter update (RBM prior).
+      negative_phase: what samples the RBM in training; see `DVAE`. The paper's, `"annealed"`, takes minutes
+        an update with its numbers of samples on CPUs.
+      seed: base seed of the initial weights, of training and of evaluation through Keras.
+
+    Raises:
+      ValueError: for unknown names, and numbers that are not positive.
+    """
+
+    def __init__(
+        self,
+        image_shape=(28, 28, 1),
+        likelihood="bernoulli",
+        num_components=10,
+        filters=64,
+        residual_layers=3,
+        num_sizes=3,
+        strides=True,
+        concatenated_units=(200, 200),
+        conditioning_units=0,
+        shared_units=0,
+        prior="rbm",
+        smoothing=None,
+        sides=None,
+        dropout=0.0,
+        num_chains=100,
+        num_sweeps=40,
+        negative_phase="pcd",
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(image_shape, seed, **kwargs)
+        *size, channels = self.image_shape
+        self.likelihood, self.num_components = likelihood, positive_integer("num_components", num_components)
+        self.pixels = make_pixels(likelihood, channels, num_components)
+        self.filters = positive_integer("filters", filters)
+        self.residual_layers = positive_integer("residual_layers", residual_layers)
+        self.num_sizes = positive_integer("num_sizes", num_sizes)
+        self.strides = bool(strides)
+        none = isinstance(concatenated_units, int) and concatenated_units == 0
+        self.concatenated_units = () if none else positive_integers("concatenated_units", concatenated_units)
+        self.conditioning_units = not_negative_integer("conditioning_units", conditioning_units)
+        self.shared_units = not_negative_integer("shared_units", shared_units)
+        self.prior_name, self.sides = prior, None if sides is None else tuple(sides)
+        self.smoothing = smoothing_or_default(smoothing)
+        self.dropout = not_negative("dropout", dropout)
+        if self.dropout >= 1.0:
+            raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
+        self.num_chains = positive_integer("num_chains", num_chains)
+        self.num_sweeps = positive_integer("num_sweeps", num_sweeps)
+        self._given_negative_phase = negative_phase
+
+        concatenated, conditioning = sum(self.concatenated_units), self.conditioning_units
+        self.decoder = PixelCNN(
+            self.image_shape,
+            self.pixels.num_parameters,
+            self.filters,
+            self.residual_layers,
+            self.num_sizes,
+            self.strides,
+            latent_channels=FEATURE_FILTERS[-1] if concatenated else 0,
+            skip_channels=self.filters if self.shared_units else 0,
+            conditioning_units=conditioning,
+            dropout=dropout,
+            seed=self.seed,
+            name="decoder",
+        )
+        units = [units for field in self.latent_shapes for (units,) in field]
+        self.prior = make_factorial_prior(
+            prior, units, sides=self._sides_of_groups(), smoothing=self.smoothing
+        )
+        per_unit = 1 if self.prior is None else self.prior.family.parameters_per_unit
+        if self.rbm is not None:
+            self.negative_phase = make_negative_phase(
+                negative_phase, self.rbm, num_chains=num_chains, num_sweeps=num_sweeps
+            )
+        self.image_encoder = self.image_features = self.conditioning_encoder = None
+        if concatenated:
+            self.image_encoder = ImageEncoder(
+                self.image_shape,
+                self.filters,
+                ENCODER_PAIRS,
+                per_unit * concatenated,
+                seed=self.seed,
+                name="image_encoder",
+            )
+            self.image_features = ImageFeatures(
+                size, concatenated, FEATURE_FILTERS, seed=self.seed, name="image_features"
+            )
+        if conditioning:
+            self.conditioning_encoder = ReducedEncoder(
+                self.image_shape, 2, per_unit * conditioning, seed=self.seed, name="conditioning_encoder"
+            )
+        self.shared_encoders, self.shared_features = [], []
+        for i, (height, width) in enumerate(self.decoder.skip_sizes if self.shared_units else ()):
+            strides, shape = map_strides((height, width)), (height, width, self.filters)
+            self.shared_encoders.append(
+                ReducedEncoder(
+                    shape, strides, per_unit * self.shared_units, self.seed, name=f"shared_encoder_{i}"
+                )
+            )
+            self.shared_features.append(
+                MapFeatures(shape, strides, self.shared_units, self.seed, name=f"shared_features_{i}")
+            )
+        self._draw_by_graph = tf.function(self._draw, reduce_retracing=True, autograph=False)
+        self._draw_by_xla = tf.function(self._draw, jit_compile=True, autograph=False)
+        self._finish_init()
+
+    def _sides_of_groups(self):
+        shapes = self.latent_shapes
+        others = len(shapes.concatenated) + len(shapes.conditioning)
+        if self.sides is None and self.prior_name == "rbm" and shapes.shared and others:
+            return ("left",) * others + ("right",) * len(shapes.shared)
+        return self.sides
+
+    # --- the model ---
+
+    def trace(self, x, draw, *, seed=None) -> Trace:
+        """q(z1 | x), q(z2 | x), then the decoder's way down, q(z3 | x, z1, z2) from it, and its way up.
+
+        Without an image there are the groups alone: `generate` draws pixel by pixel.
+        """
+        groups = []
+
+        def value(parameters):
+            """The value of the next group; `parameters` of its q, or `None` without an image."""
+            i, q = len(groups), None if parameters is None else self.prior.family(parameters)
+            groups.append(Group.drawn(draw, i, q, self.prior.law(i, [], seed is not None)))
+            return groups[-1].value
+
+        if x is None:
+            for _ in range(sum(map(len, self.latent_shapes))):
+                value(None)
+            # Without latents nothing else says how many images are wanted.
+            features = None if groups else tf.convert_to_tensor(draw.num_samples)
+            return Trace(tuple(groups), features, seed is not None)
+        x, z1, z2 = self.pixels.scaled(x), [], []
+        if self.image_encoder is not None:
+            z1 = [value(p) for p in self._by_group(self.image_encoder(x))]
+        if self.conditioning_encoder is not None:
+            z2 = [value(self.conditioning_encoder(x))]
+        samples = _num_samples(groups)
+        skips = self.decoder.down(_repeated(x, samples), self._features(z1), _rows(z2), seed=seed)
+        for encoder, skip in zip(self.shared_encoders, skips, strict=False):
+            value(_restored(encoder(skip.down_right), samples))
+        z3 = groups[len(z1) + len(z2) :]
+        if samples is None:  # where there is nothing but z3, it may be drawn several times now
+            samples = _num_samples(groups)
+            skips = [Streams(*(_repeated(stream, samples) for stream in streams)) for streams in skips]
+        skip_features = self._skip_features([group.value for group in z3])
+        parameters = self.decoder.up(skips, skip_features, _rows(z2), seed=seed)
+        return Trace(tuple(groups), _restored(parameters, samples), seed is not None)
+
+    def _by_group(self, parameters):
+        """Parameters of all concatenated units, those of each group."""
+        per_unit = self.prior.family.parameters_per_unit
+        return tf.split(parameters, [per_unit * n for n in self.concatenated_units], axis=-1)
+
+    def _features(self, z1):
+        """What stands beside the image, of a list of groups; `None` without any."""
+        return self.image_features(_rows(z1)) if z1 else None
+
+    def _skip_features(self, z3):
+        """What stands beside the features of each skip connection; `None` without any."""
+        if not z3:
+            return None
+        return [f(_rows([value])) for f, value in zip(self.shared_features, z3, strict=True)]
+
+    def log_prob_of_pixels(self, x, trace) -> tf.Tensor:
+        """log p(x | latents), shape `[..., batch]`."""
+        return tf.reduce_sum(self.pixels.log_prob(x, trace.features), axis=[-2, -1])
+
+    def generate(self, trace, *, seed) -> Decoded:
+        """Images given latents, pixel by pixel; the means are those given the pixels before.
+
+        Every activation is computed once (see `sampler`). With `compile(jit_compile=True)` by XLA, which is
+        faster for few images, and takes long to compile for each number of them.
+        """
+        drawn = self._drawn(trace, seed, known=None)
+        return Decoded(drawn.images, self.pixels.mean(drawn.parameters))
+
+    def _drawn(self, trace, seed, known):
+        z1, z2, z3 = self.structured(trace.values)
+        if trace.values:
+            batch = tf.shape(trace.values[0])[0]
+        else:
+            batch = trace.features if trace.features.shape.rank == 0 else tf.shape(trace.features)[0]
+        uniforms = random.uniform([batch, *self.image_shape[:2], self.pixels.num_uniforms], seed=seed)
+        draw = self._draw
+        if tf.executing_eagerly():  # in a graph, which may be exported, without XLA
+            draw = self._draw_by_xla if self._uses_xla else self._draw_by_graph
+        return draw(uniforms, z1, z2, z3, known)
+
+    def _draw(self, uniforms, z1, z2, z3, known):
+        features = self._features(z1), _rows(z2), self._skip_features(z3)
+        return sampler.draw(self.decoder, self.pixels, uniforms, *features, known)
+
+    @property
+    def latent_shapes(self) -> PixelVAELatents:
+        """The shapes of the latents without the batch."""
+        return PixelVAELatents(
+            [(n,) for n in self.concatenated_units],
+            [(self.conditioning_units,)] if self.conditioning_units else [],
+            [(self.shared_units,)] * (len(self.decoder.skip_sizes) if self.shared_units else 0),
+        )
+
+    def get_config(self):
+        """Returns the configuration."""
+        return {
+            **super().get_config(),
+            "likelihood": serialized(self.likelihood),
+            "num_components": self.num_components,
+            "filters": self.filters,
+            "residual_layers": self.residual_layers,
+            "num_sizes": self.num_sizes,
+            "strides": self.strides,
+            "concatenated_units": self.concatenated_units,
+            "conditioning_units": self.conditioning_units,
+            "shared_units": self.shared_units,
+            "prior": self.prior_name,
+            "smoothing": serialized(self.smoothing),
+            "sides": self.sides,
+            "dropout": self.dropout,
+            "num_chains": self.num_chains,
+            "num_sweeps": self.num_sweeps,
+            "negative_phase": phase_config(self._given_negative_phase, self.negative_phase),
+        }
+
+
+def _num_samples(groups):
+    """How many samples there are for each image, an axis before the batch; `None` without the axis."""
+    value = groups[-1].value if groups else None
+    return tf.shape(value)[0] if value is not None and value.shape.rank == 3 else None
+
+
+def _repeated(x, num_samples):
+    """The rows once for each sample, one sample after the other."""
+    if num_samples is None:
+        return x
+    return tf.tile(x, tf.concat([[num_samples], tf.ones([x.shape.rank - 1], tf.int32)], axis=0))
+
+
+def _restored(rows, num_samples):
+    """The inverse of how the rows of samples are put one after the other."""
+    if num_samples is None:
+        return rows
+    return tf.reshape(rows, tf.concat([[num_samples, -1], rows.shape[1:]], axis=0))
+
+
+def _rows(groups):
+    """Groups `[..., units]` as rows of all units; `None` without any."""
+    if not groups:
+        return None
+    return tf.reshape(tf.concat(groups, axis=-1), [-1, sum(group.shape[-1] for group in groups)])
