@@ -35,6 +35,7 @@ OBJECTIVES = {
     "REBAR": REBAR,
     "Concrete": lambda: Concrete(schedules.linear(1.0, 0.5, 4)),
     "Concrete, Bernoulli": lambda: Concrete(0.5, kl="bernoulli", kl_factor=0.5),
+    "Concrete, energy": lambda: Concrete(0.5, kl="energy", path_derivative=True),
     "wake-sleep": lambda: WakeSleep(3, wake_factor=0.5),
     "autoencoding": lambda: Autoencoding(dropout=0.2),
     "machine on codes": MachineOnCodes,
@@ -50,6 +51,7 @@ NOT_DIRECTED = (
     r"Binary Concrete latents are for directed binary priors: .* the groups \[[0-9, ]+\] are others"
 )
 REFUSED = {
+    ("PixelVAE++", "wake-sleep"): r"must not share parameters. 'pixel_vae.* shares [0-9]+, such as",
     ("HybridRBM", "Elbo"): r"The latents of HybridRBM are not smoothed: .* an objective of hard samples",
     ("HybridRBM", "Elbo, balanced, two samples"): r"The latents of HybridRBM are not smoothed",
     ("DVAE, directed", "machine on codes"): NO_MACHINE,
