@@ -3,12 +3,15 @@
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfdvae import random
+from tfdvae._keras_options import checked_arguments
 from tfdvae._validation import not_negative, not_negative_integer, positive_integer, positive_integers
 from tfdvae.boltzmann.negative_phases import make_negative_phase, phase_config
 from tfdvae.latents import Group, Trace
+from tfdvae.layers.weight_normalization import initialization_from_data
 from tfdvae.models.base import Decoded, DiscreteVAE
 from tfdvae.models.pixels import make_pixels, serialized
 from tfdvae.models.pixelvaepp import sampler
@@ -171,6 +174,9 @@ class PixelVAEPlusPlus(DiscreteVAE):
             self.shared_features.append(
                 MapFeatures(shape, strides, self.shared_units, self.seed, name=f"shared_features_{i}")
             )
+        self.initialized = self.add_weight(
+            shape=(), dtype="int32", initializer="zeros", trainable=False, autocast=False, name="initialized"
+        )
         self._draw_by_graph = tf.function(self._draw, reduce_retracing=True, autograph=False)
         self._draw_by_xla = tf.function(self._draw, jit_compile=True, autograph=False)
         self._finish_init()
@@ -181,6 +187,37 @@ class PixelVAEPlusPlus(DiscreteVAE):
         if self.sides is None and self.prior_name == "rbm" and shapes.shared and others:
             return ("left",) * others + ("right",) * len(shapes.shared)
         return self.sides
+
+    # --- initialization ---
+
+    def initialize(self, x) -> None:
+        """Sets the gains and biases of the weight-normalized layers by a batch of images, so that their
+        outputs have mean 0 and variance 1 there (Salimans and Kingma, 2016).
+
+        `fit` and `train_on_batch` do so once in the life of a model, before its first step.
+        """
+        (seed,) = random.split(self.seed, 1, salt="initialize")
+        with initialization_from_data():
+            self.trace(self._check_images(x), self.draw("binary", seed=seed))
+        self.initialized.assign(1)
+
+    def fit(self, *args, **kwargs):
+        """As `DiscreteVAE.fit`. A model that is not initialized is so by the first batch of a
+        `tf.data.Dataset` or a `keras.utils.PyDataset`, or by rows of an array that the model's seed picks;
+        not by a generator, of which a batch would be lost: call `initialize` before.
+        """
+        arguments = checked_arguments(self, keras.Model.fit, *args, **kwargs)
+        if not int(self.initialized.numpy()):
+            batch = _first_batch(arguments, self.seed)
+            if batch is not None:
+                self.initialize(batch)
+        return super().fit(**arguments)
+
+    def train_on_batch(self, x, *args, **kwargs):
+        """As `DiscreteVAE.train_on_batch`; the first batch initializes the model."""
+        if not int(self.initialized.numpy()):
+            self.initialize(x)
+        return super().train_on_batch(x, *args, **kwargs)
 
     # --- the model ---
 
@@ -294,6 +331,22 @@ class PixelVAEPlusPlus(DiscreteVAE):
             "num_sweeps": self.num_sweeps,
             "negative_phase": phase_config(self._given_negative_phase, self.negative_phase),
         }
+
+
+def _first_batch(arguments, seed):
+    """Images of the first batch of what `fit` is given; `None` of a generator."""
+    x = arguments.get("x")
+    if isinstance(x, tf.data.Dataset):
+        batch = next(iter(x))
+    elif isinstance(x, keras.utils.PyDataset):
+        batch = x[0]
+    elif hasattr(x, "shape"):
+        count = min(len(x), arguments.get("batch_size") or 32)
+        rows = np.random.default_rng(random.integer(seed, salt="initialize")).permutation(len(x))[:count]
+        batch = np.asarray(x)[rows]
+    else:
+        return None
+    return batch[0] if isinstance(batch, tuple | list) else batch
 
 
 def _num_samples(groups):

@@ -1,0 +1,148 @@
+"""PixelVAE++ on images of 2x3 pixels, against sums over all images and all states of the latents."""
+
+import functools
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.boltzmann.chi_squared import p_value
+from tfdvae.latents import draws
+from tfdvae.layers import WeightNormalizedConv2D
+from tfdvae.models import PixelVAEPlusPlus
+
+EVERY = np.array(list(itertools.product([0.0, 1.0], repeat=6)), np.float32).reshape(64, 2, 3, 1)
+GROUPS = {
+    "none": dict(concatenated_units=0),
+    "concatenated": dict(concatenated_units=(2, 2)),
+    "conditioning": dict(concatenated_units=0, conditioning_units=4),
+    "shared": dict(concatenated_units=0, shared_units=1),
+    "concatenated, conditioning": dict(concatenated_units=2, conditioning_units=2),
+    "concatenated, shared": dict(concatenated_units=2, shared_units=1),
+    "all": dict(concatenated_units=2, conditioning_units=2, shared_units=1),
+    "directed": dict(concatenated_units=2, conditioning_units=2, prior="bernoulli"),
+}
+
+
+def small(**arguments):
+    """Not yet trained."""
+    return PixelVAEPlusPlus((2, 3, 1), filters=3, residual_layers=1, num_sizes=2, seed=1, **arguments)
+
+
+@functools.cache
+def model(name):
+    """With random weights, far from zero."""
+    model = small(**GROUPS[name])
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign(rng.normal(0.0, 0.7, variable.shape))
+    if model.rbm is not None:
+        model.update_log_partition(seed=0)
+    return model
+
+
+def log_joint(model):
+    """log p(x, z) for all images and all states, `[states, 64]`."""
+    units = [shape[0] for field in model.latent_shapes for shape in field]
+    states = np.array(list(itertools.product([0.0, 1.0], repeat=sum(units))), np.float32)
+    rows = np.repeat(states, 64, axis=0)
+    latents = model.structured(np.split(rows, np.cumsum(units)[:-1], axis=1) if units else [])
+    x = np.tile(EVERY, (len(states), 1, 1, 1))
+    return model.log_joint(x, latents).numpy().reshape(len(states), 64)
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_probabilities_of_all_images_sum_to_one(name):
+    np.testing.assert_allclose(np.exp(np.float64(log_joint(model(name)))).sum(), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in GROUPS if name != "none"])
+def test_importance_weights_have_the_mean_of_the_sum(name):
+    log_p = np.logaddexp.reduce(np.float64(log_joint(model(name))), axis=0)
+    count = 2_000
+    log_weights = np.float64(model(name).log_weights(EVERY, count, seed=0)) - model(name).log_partition.value
+    weights = np.exp(log_weights - log_p)
+    # Of all images together, for those of one image may have a heavy tail.
+    per_sample = weights.mean(axis=1)
+    error = 5.0 * per_sample.std() / np.sqrt(count)
+    assert abs(per_sample.mean() - 1.0) < error
+    assert error < 0.1, "the test must have power"
+
+
+def test_without_latents_the_likelihood_is_exact():
+    pixel_cnn = model("none")
+    exact = log_joint(pixel_cnn)[0]
+    np.testing.assert_allclose(pixel_cnn.log_likelihood(EVERY, 3, seed=0), exact, rtol=1e-6)
+    terms = pixel_cnn.elbo_terms(EVERY, seed=0)
+    np.testing.assert_allclose(terms.elbo, exact, rtol=1e-6)
+    assert terms.kl_per_group.shape == (0, 64)
+
+
+@pytest.mark.parametrize("name", ["none", "concatenated", "all", "directed"])
+def test_samples_have_the_frequencies_of_the_sum(name):
+    probs = np.exp(np.logaddexp.reduce(np.float64(log_joint(model(name))), axis=0))
+    x = model(name).sample(20_000, seed=1).numpy().reshape(-1, 6)
+    counts = np.bincount(np.int64(x @ (2.0 ** np.arange(5, -1, -1))), minlength=64)
+    assert p_value(counts, len(x) * probs / probs.sum()) > 1e-6
+
+
+def test_latents_matter():
+    """Or the tests above would not see one that is lost."""
+    joint = np.float64(log_joint(model("all")))
+    given = joint - np.logaddexp.reduce(joint, axis=1, keepdims=True)  # log p(x | z)
+    for unit in range(8):
+        pairs = given.reshape(2**unit, 2, -1, 64)
+        assert np.abs(pairs[:, 0] - pairs[:, 1]).max() > 1e-4, unit
+
+
+def test_the_posterior_of_shared_latents_reads_the_image_and_the_others():
+    def logits(x, z):
+        trace = model("all").trace(x, draws.Given([tf.constant(v) for v in z]))
+        return np.concatenate([group.q.logits for group in trace.groups[2:]], axis=-1)
+
+    zeros = [np.zeros([1, n], np.float32) for n in (2, 2, 1, 1, 1, 1)]
+    ones = [np.ones_like(v) for v in zeros]
+    first = logits(EVERY[:1], zeros)
+    assert np.mean(first != logits(EVERY[-1:], zeros)) > 0.5
+    for changed in (0, 1):
+        other = [ones[i] if i == changed else v for i, v in enumerate(zeros)]
+        assert np.any(first != logits(EVERY[:1], other)), changed
+    np.testing.assert_array_equal(first, logits(EVERY[:1], [*zeros[:2], *ones[2:]]))
+
+
+# --- initialization from data ---
+
+
+def statistics(model, x):
+    """The outputs of the first weight-normalized layers on the batch."""
+    encoder = model.image_encoder.convolutions[0](x).numpy()
+    assert isinstance(model.image_encoder.convolutions[0], WeightNormalizedConv2D)
+    return encoder.mean(axis=(0, 1, 2)), encoder.std(axis=(0, 1, 2))
+
+
+@pytest.mark.parametrize("kind", ["array", "dataset", "batch"])
+def test_the_first_step_initializes_from_a_batch_and_no_other_does(kind):
+    trained, x = small(concatenated_units=4), EVERY[5:25]
+    trained.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    if kind == "batch":
+        trained.train_on_batch(x)
+    else:
+        data = tf.data.Dataset.from_tensor_slices(x).batch(20) if kind == "dataset" else x
+        trained.fit(data, batch_size=None if kind == "dataset" else 20, verbose=0)
+    mean, std = statistics(trained, x)
+    np.testing.assert_allclose(mean, 0.0, atol=1e-5)
+    np.testing.assert_allclose(std, 1.0, rtol=1e-4)
+    before = trained.get_weights()
+    trained.fit(EVERY[30:50], batch_size=20, verbose=0)
+    for old, new, weight in zip(before, trained.get_weights(), trained.weights, strict=True):
+        if weight.trainable:
+            np.testing.assert_array_equal(old, new)
+
+
+def test_a_generator_is_not_looked_into():
+    trained = small(concatenated_units=4)
+    trained.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    trained.fit(((EVERY[:4],) for _ in range(2)), steps_per_epoch=2, verbose=0)
+    assert int(trained.initialized) == 0
