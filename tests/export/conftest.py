@@ -1,4 +1,4 @@
-"""Two small generators, exported once: a fully connected one, and one with local latents and scales."""
+"""Small generators, exported once: fully connected, with local latents and scales, pixel by pixel."""
 
 import functools
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from tests.models import oracles, test_dvaepp
+from tests.models import oracles, test_dvaepp, test_pixelvaepp
 from tfdvae import export
 from tfdvae.models import DVAE, DVAEPlusPlus
 
@@ -52,7 +52,11 @@ class Exported(NamedTuple):
         return rng.integers(0, 2, (count, *self.model.image_shape)).astype(np.float32)
 
 
-MODELS = {"DVAE": make_dvae, "DVAEPlusPlus": make_dvaepp}
+def make_pixelvaepp():
+    return test_pixelvaepp.model("all")
+
+
+MODELS = {"DVAE": make_dvae, "DVAEPlusPlus": make_dvaepp, "PixelVAEPlusPlus": make_pixelvaepp}
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,14 @@ def test_a_shift_that_is_missing_is_found(shift, monkeypatch):
     assert any(max(before, default=(-1, 0)) >= place for place, before in seen.items())
 
 
+def drawn(net, pixels, uniforms, latents, known=None, jit_compile=False):
+    """By the sampler."""
+    size = net.image_shape[:2]
+    known = known or (np.zeros([uniforms.shape[0], *net.image_shape], np.float32), np.zeros(size, bool))
+    function = tf.function(sampler.draw, autograph=False, jit_compile=jit_compile)
+    return function(net, pixels, uniforms, *map(tf.constant, known), *latents)
+
+
 def drawn_naively(net, pixels, uniforms, latents, known=None):
     """One pass for each pixel."""
     x = np.zeros((uniforms.shape[0], *net.image_shape), np.float32)
@@ -100,7 +108,7 @@ def test_the_sampler_draws_what_passes_for_each_pixel_draw(size, channels, strid
     uniforms = random.uniform([batch, *size, pixels.num_uniforms], seed=4)
     want, want_parameters = drawn_naively(net, pixels, uniforms, latents)
     assert len(np.unique(want)) > 1
-    got = tf.function(sampler.draw, autograph=False)(net, pixels, uniforms, *latents)
+    got = drawn(net, pixels, uniforms, latents)
     np.testing.assert_array_equal(got.images, want)
     np.testing.assert_allclose(got.parameters, want_parameters, rtol=1e-3, atol=1e-4)
 
@@ -112,9 +120,7 @@ def test_known_pixels_are_kept_and_seen():
     mask = np.zeros([5, 7], bool)
     mask[:2] = True
     want, _ = drawn_naively(net, pixels, uniforms, latents, (image, mask))
-    got = tf.function(sampler.draw, autograph=False)(
-        net, pixels, uniforms, *latents, (tf.constant(image), mask)
-    )
+    got = drawn(net, pixels, uniforms, latents, (image, mask))
     np.testing.assert_array_equal(got.images, want)
     np.testing.assert_array_equal(got.images[:, :2], image[:, :2])
     free, _ = drawn_naively(net, pixels, uniforms, latents)
@@ -125,8 +131,5 @@ def test_known_pixels_are_kept_and_seen():
 def test_by_xla_too():
     net, pixels = network((5, 7)), make_pixels("bernoulli", 1)
     latents, uniforms = latents_of(net, 3), random.uniform([3, 5, 7, 1], seed=4)
-    graph, xla = (
-        tf.function(sampler.draw, autograph=False, jit_compile=jit)(net, pixels, uniforms, *latents)
-        for jit in (False, True)
-    )
+    graph, xla = (drawn(net, pixels, uniforms, latents, jit_compile=jit) for jit in (False, True))
     np.testing.assert_array_equal(graph.images, xla.images)

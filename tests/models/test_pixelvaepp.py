@@ -32,12 +32,12 @@ def small(**arguments):
 
 
 @functools.cache
-def model(name):
+def model(name, scale=0.7):
     """With random weights, far from zero."""
     model = small(**GROUPS[name])
     rng = np.random.default_rng(0)
     for variable in model.trainable_variables:
-        variable.assign(rng.normal(0.0, 0.7, variable.shape))
+        variable.assign(rng.normal(0.0, scale, variable.shape))
     if model.rbm is not None:
         model.update_log_partition(seed=0)
     return model
@@ -110,6 +110,45 @@ def test_the_posterior_of_shared_latents_reads_the_image_and_the_others():
         other = [ones[i] if i == changed else v for i, v in enumerate(zeros)]
         assert np.any(first != logits(EVERY[:1], other)), changed
     np.testing.assert_array_equal(first, logits(EVERY[:1], [*zeros[:2], *ones[2:]]))
+
+
+# --- images of which the first rows are known ---
+
+
+@pytest.mark.parametrize(("name", "scale"), [("none", 2.0), ("conditioning", 1.0), ("all", 0.85)])
+def test_completions_have_the_frequencies_of_the_sum(name, scale):
+    """Given the first row, the second has eight states; latents with many samples each."""
+    strong = model(name, scale)
+    probs = np.exp(np.logaddexp.reduce(np.float64(log_joint(strong)), axis=0)).reshape(8, 8)
+    given, count = probs / probs.sum(axis=1, keepdims=True), 4_000
+    row = np.argmax(np.abs(given - probs.sum(axis=0)).sum(axis=1))  # the one that tells most
+    x = np.repeat(EVERY[row * 8 : row * 8 + 1], count, axis=0)
+    x[:, 1] = np.nan
+    got = strong.complete(x, 1, seed=2, num_samples=100).numpy()
+    np.testing.assert_array_equal(got[:, 0], x[:, 0])
+    counts = np.bincount(np.int64(got[:, 1, :, 0] @ [4.0, 2.0, 1.0]), minlength=8)
+    assert p_value(counts, count * given[row]) > 1e-6
+    assert p_value(counts, count * probs.sum(axis=0)) < 1e-6, "the test must have power"
+
+
+def test_all_rows_or_none_may_be_known():
+    x = EVERY[3:7]
+    np.testing.assert_array_equal(model("all").complete(x, 2, seed=0), x)
+    assert np.any(model("all").complete(x, 0, seed=0) != x)
+
+
+@pytest.mark.parametrize(
+    ("x", "known", "message"),
+    [
+        (EVERY[:2], 3, "`known` must be a number of rows up to 2. Received: known=3"),
+        (EVERY[:2], -1, "`known` must be an integer of at least 0. Received: known=-1"),
+        (0.5 * EVERY[-2:], 1, "A Bernoulli likelihood takes pixels in {0, 1}"),
+        (EVERY[:2, :1], 1, r"Images must have the shape \[batch, 2, 3, 1\]. Received: \(2, 1, 3, 1\)"),
+    ],
+)
+def test_completions_that_are_refused(x, known, message):
+    with pytest.raises(ValueError, match=message):
+        model("all").complete(x, known, seed=0)
 
 
 # --- initialization from data ---

@@ -10,7 +10,7 @@ from tfdvae import random
 from tfdvae._keras_options import checked_arguments
 from tfdvae._validation import not_negative, not_negative_integer, positive_integer, positive_integers
 from tfdvae.boltzmann.negative_phases import make_negative_phase, phase_config
-from tfdvae.latents import Group, Trace
+from tfdvae.latents import Group, Trace, draws
 from tfdvae.layers.weight_normalization import initialization_from_data
 from tfdvae.models.base import Decoded, DiscreteVAE
 from tfdvae.models.pixels import make_pixels, serialized
@@ -24,6 +24,7 @@ from tfdvae.models.pixelvaepp.latent_networks import (
 )
 from tfdvae.models.pixelvaepp.pixel_cnn import PixelCNN, Streams
 from tfdvae.models.priors import make_factorial_prior, smoothing_or_default
+from tfdvae.objectives.kl import log_posterior, log_prior
 
 ENCODER_PAIRS = 4
 FEATURE_FILTERS = (512, 64, 64, 64, 16, 3)  # of the features of concatenated latents: table 2
@@ -282,24 +283,67 @@ class PixelVAEPlusPlus(DiscreteVAE):
         Every activation is computed once (see `sampler`). With `compile(jit_compile=True)` by XLA, which is
         faster for few images, and takes long to compile for each number of them.
         """
-        drawn = self._drawn(trace, seed, known=None)
+        drawn = self._drawn(trace, seed)
         return Decoded(drawn.images, self.pixels.mean(drawn.parameters))
 
-    def _drawn(self, trace, seed, known):
+    def complete(self, x, known, *, seed, num_samples=20) -> tf.Tensor:
+        """Images whose first rows are given: the other pixels are drawn.
+
+        The latents are one of `num_samples` samples of q, to which the unknown pixels are 0, drawn with the
+        importance weights p(known rows, z) / q(z): exact as their number grows, and without latents.
+
+        Args:
+          x: images, `[batch, height, width, channels]`.
+          known: how many rows of them are kept, an integer from 0 to the height.
+          seed: of latents and pixels.
+          num_samples: of latents for each image, all of which go through the decoder together.
+
+        Returns:
+          `[batch, height, width, channels]`.
+
+        Raises:
+          ValueError: for images of a wrong shape or with wrong pixels in the known rows, and numbers out of
+            range.
+        """
+        height, width, _ = self.image_shape
+        known = not_negative_integer("known", known)
+        if known > height:
+            raise ValueError(f"`known` must be a number of rows up to {height}. Received: known={known}")
+        num_samples = positive_integer("num_samples", num_samples)
+        mask = np.broadcast_to(np.arange(height)[:, np.newaxis] < known, [height, width])
+        x = tf.convert_to_tensor(x)
+        if x.shape.rank == 4 and tuple(x.shape[1:]) == self.image_shape:
+            x = tf.where(mask[..., np.newaxis], x, tf.zeros([], x.dtype))  # what is unknown may be anything
+        x = self._check_images(x)
+        seed_q, seed_choice, seed_x = random.split(seed, 3, salt="complete")
+        trace = self.trace(x, self.draw("binary", seed=seed_q, num_samples=num_samples))
+        if trace.groups:
+            log_p = tf.reduce_sum(self.pixels.log_prob(x, trace.features)[..., :known, :], axis=[-2, -1])
+            log_weights = log_p + log_prior(self, trace) - log_posterior(trace)
+            uniforms = tf.transpose(random.uniform([tf.shape(x)[0], num_samples], seed=seed_choice))
+            chosen = tf.argmax(log_weights - tf.math.log(-tf.math.log(uniforms)), axis=0)
+            values = [tf.gather(tf.transpose(v, [1, 0, 2]), chosen, batch_dims=1) for v in trace.values]
+            trace = self.trace(None, draws.Given(values))
+        return self._drawn(trace, seed_x, x, mask).images
+
+    def _drawn(self, trace, seed, known=None, mask=None):
         z1, z2, z3 = self.structured(trace.values)
         if trace.values:
             batch = tf.shape(trace.values[0])[0]
         else:
             batch = trace.features if trace.features.shape.rank == 0 else tf.shape(trace.features)[0]
-        uniforms = random.uniform([batch, *self.image_shape[:2], self.pixels.num_uniforms], seed=seed)
+        size = self.image_shape[:2]
+        uniforms = random.uniform([batch, *size, self.pixels.num_uniforms], seed=seed)
+        if known is None:
+            known, mask = tf.zeros([batch, *self.image_shape]), np.zeros(size, bool)
         draw = self._draw
         if tf.executing_eagerly():  # in a graph, which may be exported, without XLA
             draw = self._draw_by_xla if self._uses_xla else self._draw_by_graph
-        return draw(uniforms, z1, z2, z3, known)
+        return draw(uniforms, known, tf.constant(mask), z1, z2, z3)
 
-    def _draw(self, uniforms, z1, z2, z3, known):
+    def _draw(self, uniforms, known, mask, z1, z2, z3):
         features = self._features(z1), _rows(z2), self._skip_features(z3)
-        return sampler.draw(self.decoder, self.pixels, uniforms, *features, known)
+        return sampler.draw(self.decoder, self.pixels, uniforms, known, mask, *features)
 
     @property
     def latent_shapes(self) -> PixelVAELatents:

@@ -461,7 +461,7 @@ class Drawn(NamedTuple):
     parameters: tf.Tensor
 
 
-def draw(network, pixels, uniforms, latents=None, condition=None, skip_latents=None, known=None) -> Drawn:
+def draw(network, pixels, uniforms, known, mask, latents=None, condition=None, skip_latents=None) -> Drawn:
     """Draws images pixel by pixel.
 
     Args:
@@ -469,9 +469,9 @@ def draw(network, pixels, uniforms, latents=None, condition=None, skip_latents=N
       pixels: the likelihood.
       uniforms: `[batch, height, width, pixels.num_uniforms]`, what a pixel is a function of beside its
         parameters.
+      known: images, `[batch, height, width, channels]`.
+      mask: `[height, width]`, true where the pixels are those of `known`.
       latents, condition, skip_latents: as `network.down` and `network.up` take them.
-      known: a pair of images `[batch, height, width, channels]` and of a mask `[height, width]`, true where
-        their pixels are taken; `None` to draw all.
     """
     height, width, channels = network.image_shape
     batch, c = _batch(uniforms, 0), network.filters
@@ -479,18 +479,14 @@ def draw(network, pixels, uniforms, latents=None, condition=None, skip_latents=N
     entrance = Entrance(network.entry, latents)
     kernel = network.parameters_layer.normalized_kernel[0, 0]
     bias = tf.convert_to_tensor(network.parameters_layer.bias)
-    uniforms = tf.transpose(uniforms, [1, 2, 0, 3])
-    if known is not None:
-        known = tf.transpose(known[0], [1, 2, 0, 3]), known[1]
+    uniforms, known = (tf.transpose(v, [1, 2, 0, 3]) for v in (uniforms, known))
     num_parameters, strides = network.num_parameters, 2 if network.strides else 1
 
     def place(i, j, carry, places, records, bases):
         base = bases[0][j]
         x, places = cached.place(0, i, j, base[:, :c] + carry, base, places, bases)
         parameters = product(tf.nn.elu(x), kernel) + bias
-        pixel = pixels.from_uniforms(parameters, uniforms[i, j])
-        if known is not None:
-            pixel = tf.where(known[1][i, j], known[0][i, j], pixel)
+        pixel = tf.where(mask[i, j], known[i, j], pixels.from_uniforms(parameters, uniforms[i, j]))
         written = [state["record"] for state in places]
         written[0] = tf.concat([written[0], parameters, pixel], axis=-1)
         # A smaller size writes what it kept, again, from the places between.
