@@ -17,13 +17,13 @@ import tfdvae
 from tfdvae import data
 from tfdvae.files import user_path, write_json
 from tfdvae.layers import Smoothing
-from tfdvae.models import DVAE, DiscreteVAE, DVAEPlusPlus, HybridRBM
+from tfdvae.models import DVAE, DiscreteVAE, DVAEPlusPlus, HybridRBM, PixelVAEPlusPlus
 from tfdvae.models.bounds import ELBO_ARGUMENTS, LIMITS
-from tfdvae.objectives import Elbo, schedules
+from tfdvae.objectives import Concrete, Elbo, schedules
 from trainers import stages
 from trainers.configs import base
 
-MODELS = {"DVAE": DVAE, "DVAEPlusPlus": DVAEPlusPlus, "HybridRBM": HybridRBM}
+MODELS = {kind.__name__: kind for kind in (DVAE, DVAEPlusPlus, HybridRBM, PixelVAEPlusPlus)}
 OPTIMIZERS = {name: stages.OPTIMIZERS[name] for name in ("adam", "adamax")}  # those with an epsilon
 _PARAMETER = {"overlapping_logistic": "scale", "binary_concrete": "temperature"}
 # What may change between the runs on one workdir.
@@ -112,10 +112,17 @@ def model(config, data_dir=None) -> DiscreteVAE:
 
 
 def objective(config) -> Elbo:
-    """The bound, its KL factor rising to 1 in the beginning."""
+    """The bound, its KL factor rising to 1 in the beginning; or what `config.concrete` says."""
     warmup = int(config.kl_warmup * config.num_steps)
     arguments = {k: v for k, v in config.model.to_dict().items() if k in ELBO_ARGUMENTS}
-    return Elbo(schedules.linear(0.0, 1.0, warmup) if warmup else 1.0, **arguments)
+    arguments["kl_factor"] = schedules.linear(0.0, 1.0, warmup) if warmup else 1.0
+    if "concrete" not in config:
+        return Elbo(**arguments)
+    c = config.concrete
+    temperature = (
+        c.initial if c.initial == c.final else schedules.linear(c.initial, c.final, config.num_steps)
+    )
+    return Concrete(temperature, kl=c.kl, path_derivative=c.path_derivative, **arguments)
 
 
 def optimizer(config, factor=1.0) -> keras.optimizers.Optimizer:

@@ -281,6 +281,14 @@ def test_the_script_of_stages_runs(capsys):
     assert -350 < float(printed[1]) < -100  # fair coins have -543
 
 
+@pytest.mark.slow
+def test_the_script_of_pixelvaepp_runs(capsys):
+    names = run_script("models/pixelvaepp.md", 0, SHORTER)
+    printed = re.search(r"log p\(x\) >= (-\d+\.\d\d)", capsys.readouterr().out)
+    assert -400 < float(printed[1]) < -100  # fair coins have -543
+    assert names["images"].shape == names["lower_halves"].shape == (16, 28, 28, 1)
+
+
 # --- the pictures of the house ---
 
 

@@ -1,6 +1,8 @@
 """Keras layers."""
 
+from tfdvae.layers.causal import CausalConv2D, GatedBlock
 from tfdvae.layers.dense import DenseStack
+from tfdvae.layers.dropout import Dropout
 from tfdvae.layers.own import OwnNetwork
 from tfdvae.layers.pre_activation import PreActivationBlock
 from tfdvae.layers.residual import ResidualStack, SEResidualBlock
@@ -8,7 +10,10 @@ from tfdvae.layers.smoothing import Smoothing
 from tfdvae.layers.weight_normalization import WeightNormalizedConv2D
 
 __all__ = [
+    "CausalConv2D",
     "DenseStack",
+    "Dropout",
+    "GatedBlock",
     "OwnNetwork",
     "PreActivationBlock",
     "ResidualStack",

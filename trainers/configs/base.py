@@ -137,3 +137,33 @@ def dvaepp_model() -> ml_collections.ConfigDict:
     model.num_chains = 100
     model.num_sweeps = 40
     return model
+
+
+def pixelvaepp_model() -> ml_collections.ConfigDict:
+    """The arguments of `PixelVAEPlusPlus` that the experiments set, with their defaults."""
+    model = ml_collections.ConfigDict()
+    model.likelihood = "bernoulli"
+    model.num_components = 10
+    model.filters = 64
+    model.residual_layers = 3
+    model.num_sizes = 3
+    model.strides = True
+    model.concatenated_units = (200, 200)
+    model.conditioning_units = 0
+    model.shared_units = 0
+    model.prior = "rbm"
+    model.dropout = 0.5
+    model.num_chains = 100
+    model.num_sweeps = 50
+    model.negative_phase = "pcd"
+    return model
+
+
+def concrete(temperature=0.25) -> ml_collections.ConfigDict:
+    """The section `concrete` of a config: the objective `Concrete` in place of `Elbo`."""
+    section = ml_collections.ConfigDict()
+    section.initial = temperature  # linear in the step up to the final value
+    section.final = temperature
+    section.kl = "energy"
+    section.path_derivative = True
+    return section
