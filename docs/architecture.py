@@ -17,7 +17,7 @@ import numpy as np
 
 from docs.picture import BOX_WIDTH, Picture
 from trainers import experiment
-from trainers.configs import dvaepp, dvaepp_digits, dvaepp_mnist_small, section_7_2
+from trainers.configs import dvaepp, dvaepp_digits, dvaepp_mnist_small, pixelvaepp, section_7_2
 
 FOLDER = pathlib.Path(__file__).parent / "models"
 DVAE = {"-".join(parts): section_7_2.get_config for parts in itertools.product(*section_7_2.CHOICES)}
@@ -26,6 +26,7 @@ DVAEPP = {
     "dvaepp_mnist_small": lambda _: dvaepp_mnist_small.get_config(),
     **{name: dvaepp.get_config for name in dvaepp.ARCHITECTURES},
 }
+PIXELVAEPP = {name: pixelvaepp.get_config for name in pixelvaepp.ARCHITECTURES}
 # Of these configs there are pictures.
 DVAE_PICTURES = ("static_mnist-2-nonlinear-rbm", "static_mnist-2-nonlinear-joint")
 DVAEPP_PICTURES = ("dvaepp_digits", "static_mnist", "omniglot", "caltech101_silhouettes", "cifar10")
@@ -79,6 +80,26 @@ def dvaepp_counts(model) -> dict[str, int]:
         "decoder: context and upsample": _count(*model.decoder.stages),
         "decoder: input": _count(*model.decoder.input_networks),
         "decoder: parameters of p(x)": _count(*model.decoder.parameter_layers),
+        "p(z), Boltzmann machine": _count(model.prior),
+    }
+    return with_totals(parts, model)
+
+
+def pixelvaepp_counts(model) -> dict[str, int]:
+    """The trainable parameters of each part of a `PixelVAEPlusPlus`; the decoder in two."""
+    alone = type(model).from_config(
+        {**model.get_config(), "concatenated_units": (), "conditioning_units": 0, "shared_units": 0}
+    )
+    kinds = (model.image_encoder, model.image_features, model.conditioning_encoder)
+    parts = {
+        "PixelCNN++": _count(alone),
+        "decoder: what latents add": _count(model.decoder) - _count(alone.decoder),
+        **{
+            name: _count(*([] if layer is None else [layer]))
+            for name, layer in zip(("q(z1)", "features of z1", "q(z2)"), kinds, strict=True)
+        },
+        "q(z3)": _count(*model.shared_encoders),
+        "features of z3": _count(*model.shared_features),
         "p(z), Boltzmann machine": _count(model.prior),
     }
     return with_totals(parts, model)
@@ -285,7 +306,13 @@ def write() -> None:
         gc.collect()
     for name in DVAE_PICTURES:
         draw_dvae(build(DVAE, name)).save(picture_path("dvae", name))
-    for page, text in (("dvae.md", dvae_table()), ("dvaepp.md", table(counts, parts_are_rows=True))):
+    pixels = {name: pixelvaepp_counts(build(PIXELVAEPP, name)) for name in PIXELVAEPP}
+    tables = {
+        "dvae.md": dvae_table(),
+        "dvaepp.md": table(counts, parts_are_rows=True),
+        "pixelvaepp.md": table(pixels, parts_are_rows=True),
+    }
+    for page, text in tables.items():
         path = FOLDER / page
         path.write_text(
             _TABLE.sub(lambda _, text=text: text, path.read_text(encoding="utf-8")), encoding="utf-8"

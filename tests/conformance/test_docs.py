@@ -324,6 +324,18 @@ def test_the_table_of_dvaepp():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", architecture.PIXELVAEPP)
+def test_pixelvaepp_of_the_papers_size(name):
+    """The paper has 40 million parameters for CIFAR-10, 6 of them for the latents."""
+    counts = architecture.pixelvaepp_counts(architecture.build(architecture.PIXELVAEPP, name))
+    column = columns(architecture.page_table("pixelvaepp.md"))[name]
+    assert column == {part: f"{n:,}" for part, n in counts.items()}
+    if name == "cifar10":
+        assert 39e6 < counts["total"] < 43e6
+        assert 5e6 < counts["total"] - counts["PixelCNN++"] < 7e6
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", architecture.DVAEPP)
 def test_dvaepp_of_the_papers_size(name):
     model = architecture.build(architecture.DVAEPP, name)

@@ -6,8 +6,8 @@ from trainers.configs import base
 def get_config():
     """Returns the configuration."""
     config = base.get_config()
-    config.num_steps = 2_400
-    config.steps_per_epoch = 240
+    config.num_steps = 1_600
+    config.steps_per_epoch = 160
     config.data.name = "digits"
     config.data.batch_size = 40
     config.model_name = "PixelVAEPlusPlus"
