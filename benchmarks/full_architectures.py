@@ -3,9 +3,10 @@
     python -m benchmarks.full_architectures [--images=4] [--configs dvaepp:omniglot hybrid:cifar10 ...]
 
 A config is a module of `trainers.configs` and what it takes: `dvaepp` has table 4 of DVAE++, `hybrid`
-appendix C of the paper on RBM priors with hidden units (the last stage of the training). Each architecture
-runs in a process of its own on images of noise, `--images=0` for as many as the batches of the config have;
-the memory is the peak of that process, and more than 20 GB an error.
+appendix C of the paper on RBM priors with hidden units (the last stage of the training), `pixelvaepp` section
+3.1 and table 2 of PixelVAE++. Each architecture runs in a process of its own on images of noise,
+`--images=0` for as many as the batches of the config have; the memory is the peak of that process, and more
+than 20 GB an error.
 """
 
 import argparse
@@ -19,6 +20,7 @@ LIMIT_GB = 20
 CONFIGS = (
     *("dvaepp:static_mnist", "dvaepp:omniglot", "dvaepp:caltech101_silhouettes", "dvaepp:cifar10"),
     *("hybrid:static_mnist_resnet", "hybrid:cifar10", "hybrid:imagenet64"),
+    *("pixelvaepp:static_mnist", "pixelvaepp:caltech101_silhouettes", "pixelvaepp:cifar10"),
 )
 
 

@@ -12,6 +12,8 @@ from tests.boltzmann.chi_squared import p_value
 from tfdvae.latents import draws
 from tfdvae.layers import WeightNormalizedConv2D
 from tfdvae.models import PixelVAEPlusPlus
+from trainers import experiment
+from trainers.configs import pixelvaepp
 
 EVERY = np.array(list(itertools.product([0.0, 1.0], repeat=6)), np.float32).reshape(64, 2, 3, 1)
 GROUPS = {
@@ -110,6 +112,28 @@ def test_the_posterior_of_shared_latents_reads_the_image_and_the_others():
         other = [ones[i] if i == changed else v for i, v in enumerate(zeros)]
         assert np.any(first != logits(EVERY[:1], other)), changed
     np.testing.assert_array_equal(first, logits(EVERY[:1], [*zeros[:2], *ones[2:]]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["static_mnist", "caltech101_silhouettes", "cifar10"])
+def test_the_papers_architectures_are_causal(name):
+    """Of some pixels: later parameters change with them, and no others; with latents that stay."""
+    config = pixelvaepp.get_config(name)
+    full = experiment.model(config, data_dir=False)
+    rng = np.random.default_rng(0)
+    height, width, _ = full.image_shape
+    x = rng.integers(0, full.max_pixel + 1, (1, *full.image_shape))
+    places = rng.integers(0, (height - 1, width), (5, 2))
+    copies = np.repeat(x, 1 + len(places), axis=0).astype(np.float32)
+    full.initialize(copies)
+    for copy, (i, j) in zip(copies[1:], places, strict=True):
+        copy[i, j] = full.max_pixel - copy[i, j]
+    z = [tf.repeat(v, len(copies), axis=0) for v in full.posterior_trace(copies[:1], seed=0).values]
+    parameters = full.trace(tf.constant(copies), draws.Given(z)).features.numpy()
+    changed = np.any(parameters[1:] != parameters[:1], axis=-1).reshape(len(places), -1)
+    for row, (i, j) in zip(changed, places, strict=True):
+        assert not row[: i * width + j + 1].any()
+        assert row[i * width + j + 1 :].any()
 
 
 # --- images of which the first rows are known ---
