@@ -39,7 +39,9 @@ def config_named(name):
 
 
 def recorded_products(model, x):
-    """(kind, input shape, kernel shape, strides) of every convolution and dense product of a forward pass."""
+    """(kind, input shape, kernel shape, strides, padding) of every convolution and dense product of a forward
+    pass.
+    """
     import keras
 
     records = []
@@ -52,8 +54,9 @@ def recorded_products(model, x):
 
     def recording(kind):
         def call(layer, inputs, *args, **kwargs):
-            strides = getattr(layer, "strides", (1, 1))
-            records.append((kind, tuple(inputs.shape), tuple(layer.kernel.shape), strides[0]))
+            strides, padding = getattr(layer, "strides", (1, 1)), getattr(layer, "padding", "same")
+            shapes = tuple(inputs.shape), tuple(layer.kernel.shape)
+            records.append((kind, *shapes, strides[0], padding.upper()))
             return originals[kind](layer, inputs, *args, **kwargs)
 
         return call
@@ -68,49 +71,52 @@ def recorded_products(model, x):
     return records
 
 
-def products(records):
-    """A function of a number of steps that makes these products, forward and backward."""
+def products(records, forward_alone=False):
+    """A function of a number of steps that makes these products, forward and backward or forward alone."""
     import tensorflow as tf
 
     def noise(shape):
         return tf.random.stateless_normal(shape, [len(shape), shape[-1]])
 
     calls = []
-    for kind, shape, kernel_shape, stride in records:
+    for kind, shape, kernel_shape, stride, padding in records:
         x, w = noise(shape), noise(kernel_shape)
         if kind == "dense":
             dy = noise((*shape[:-1], kernel_shape[-1]))
             flat = (-1, kernel_shape[0]), (-1, kernel_shape[1])
             x, dy = tf.reshape(x, flat[0]), tf.reshape(dy, flat[1])
-            calls += [
+            of_kind = [
                 lambda x=x, w=w: x @ w,
                 lambda dy=dy, w=w: tf.linalg.matmul(dy, w, transpose_b=True),
                 lambda x=x, dy=dy: tf.linalg.matmul(x, dy, transpose_a=True),
             ]
+            calls += of_kind[:1] if forward_alone else of_kind
             continue
         if kind == "convolution":
-            small, large = (-(-shape[1] // stride), -(-shape[2] // stride), kernel_shape[3]), x
-            dy = noise((shape[0], *small))
+            cut = kernel_shape[:2] if padding == "VALID" else (1, 1)
+            size = [(n - k) // stride + 1 for n, k in zip(shape[1:3], cut, strict=True)]
+            dy, large = noise((shape[0], *size, kernel_shape[3])), x
         else:  # the adjoint of a strided convolution
             dy, large = x, noise((shape[0], stride * shape[1], stride * shape[2], kernel_shape[2]))
-        options = {"strides": stride, "padding": "SAME"}
-        calls += [
+        options = {"strides": stride, "padding": padding}
+        of_kind = [
             lambda large=large, w=w, o=options: tf.nn.conv2d(large, w, **o),
             lambda large=large, w=w, dy=dy, o=options: tf.raw_ops.Conv2DBackpropInput(
                 input_sizes=large.shape,
                 filter=w,
                 out_backprop=dy,
                 strides=[1, o["strides"], o["strides"], 1],
-                padding="SAME",
+                padding=o["padding"],
             ),
             lambda large=large, w=w, dy=dy, o=options: tf.raw_ops.Conv2DBackpropFilter(
                 input=large,
                 filter_sizes=w.shape,
                 out_backprop=dy,
                 strides=[1, o["strides"], o["strides"], 1],
-                padding="SAME",
+                padding=o["padding"],
             ),
         ]
+        calls += _forward(of_kind, kind) if forward_alone else of_kind
 
     @tf.function(autograph=False)
     def run(num_steps):
@@ -121,6 +127,11 @@ def products(records):
         return tf.while_loop(lambda i, _: i < num_steps, body, (0, 0.0), parallel_iterations=1)[1]
 
     return lambda num_steps: run(tf.constant(num_steps)).numpy()
+
+
+def _forward(calls, kind):
+    """Of a convolution, its gradient in the input and that in the kernel, the forward one."""
+    return calls[1:2] if kind == "transposed" else calls[:1]
 
 
 def sweeps_products(model):
