@@ -6,7 +6,10 @@
 import inspect
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from tfdvae import random
 
 _WITHOUT_LOSS = "The model brings its own objective"
 _WITHOUT_METRICS = (
@@ -110,3 +113,19 @@ def input_of_batch(data):
             f"see `tfdvae.data.from_arrays`. Received: the keys {sorted(x)}"
         )
     return x["image"]
+
+
+def first_batch(arguments, seed):
+    """Images of the first batch of what `fit` is given; `None` of a generator."""
+    x = arguments.get("x")
+    if isinstance(x, tf.data.Dataset):
+        batch = next(iter(x))
+    elif isinstance(x, keras.utils.PyDataset):
+        batch = x[0]
+    elif hasattr(x, "shape"):
+        count = min(len(x), arguments.get("batch_size") or 32)
+        rows = np.random.default_rng(random.integer(seed, salt="initialize")).permutation(len(x))[:count]
+        batch = np.asarray(x)[rows]
+    else:
+        return None
+    return batch[0] if isinstance(batch, tuple | list) else batch

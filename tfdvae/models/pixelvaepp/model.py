@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import random
-from tfdvae._keras_options import checked_arguments
+from tfdvae._keras_options import checked_arguments, first_batch
 from tfdvae._validation import not_negative, not_negative_integer, positive_integer, positive_integers
 from tfdvae.boltzmann.negative_phases import make_negative_phase, phase_config
 from tfdvae.latents import Group, Trace, draws
@@ -23,11 +23,12 @@ from tfdvae.models.pixelvaepp.latent_networks import (
     map_strides,
 )
 from tfdvae.models.pixelvaepp.pixel_cnn import PixelCNN, Streams
+from tfdvae.models.pixelvaepp.samples import number_of_samples, repeated, restored, rows
 from tfdvae.models.priors import make_factorial_prior, smoothing_or_default
 from tfdvae.objectives.kl import log_posterior, log_prior
 
 ENCODER_PAIRS = 4
-FEATURE_FILTERS = (512, 64, 64, 64, 16, 3)  # of the features of concatenated latents: table 2
+FEATURE_FILTERS = (512, 64, 64, 64, 16, 3)  # of the features of z1 (table 2); of small decoders fewer
 
 
 class PixelVAELatents(NamedTuple):
@@ -131,7 +132,7 @@ class PixelVAEPlusPlus(DiscreteVAE):
             self.residual_layers,
             self.num_sizes,
             self.strides,
-            latent_channels=FEATURE_FILTERS[-1] if concatenated else 0,
+            latent_channels=min(FEATURE_FILTERS[-1], self.filters) if concatenated else 0,
             skip_channels=self.filters if self.shared_units else 0,
             conditioning_units=conditioning,
             dropout=dropout,
@@ -157,8 +158,10 @@ class PixelVAEPlusPlus(DiscreteVAE):
                 seed=self.seed,
                 name="image_encoder",
             )
+            dense, *others = FEATURE_FILTERS
+            widths = (min(dense, 8 * self.filters), *(min(n, self.filters) for n in others))
             self.image_features = ImageFeatures(
-                size, concatenated, FEATURE_FILTERS, seed=self.seed, name="image_features"
+                size, concatenated, widths, seed=self.seed, name="image_features"
             )
         if conditioning:
             self.conditioning_encoder = ReducedEncoder(
@@ -209,7 +212,7 @@ class PixelVAEPlusPlus(DiscreteVAE):
         """
         arguments = checked_arguments(self, keras.Model.fit, *args, **kwargs)
         if not int(self.initialized.numpy()):
-            batch = _first_batch(arguments, self.seed)
+            batch = first_batch(arguments, self.seed)
             if batch is not None:
                 self.initialize(batch)
         return super().fit(**arguments)
@@ -246,17 +249,17 @@ class PixelVAEPlusPlus(DiscreteVAE):
             z1 = [value(p) for p in self._by_group(self.image_encoder(x))]
         if self.conditioning_encoder is not None:
             z2 = [value(self.conditioning_encoder(x))]
-        samples = _num_samples(groups)
-        skips = self.decoder.down(_repeated(x, samples), self._features(z1), _rows(z2), seed=seed)
+        samples = number_of_samples(groups)
+        skips = self.decoder.down(repeated(x, samples), self._features(z1), rows(z2), seed=seed)
         for encoder, skip in zip(self.shared_encoders, skips, strict=False):
-            value(_restored(encoder(skip.down_right), samples))
+            value(restored(encoder(skip.down_right), samples))
         z3 = groups[len(z1) + len(z2) :]
         if samples is None:  # where there is nothing but z3, it may be drawn several times now
-            samples = _num_samples(groups)
-            skips = [Streams(*(_repeated(stream, samples) for stream in streams)) for streams in skips]
+            samples = number_of_samples(groups)
+            skips = [Streams(*(repeated(stream, samples) for stream in streams)) for streams in skips]
         skip_features = self._skip_features([group.value for group in z3])
-        parameters = self.decoder.up(skips, skip_features, _rows(z2), seed=seed)
-        return Trace(tuple(groups), _restored(parameters, samples), seed is not None)
+        parameters = self.decoder.up(skips, skip_features, rows(z2), seed=seed)
+        return Trace(tuple(groups), restored(parameters, samples), seed is not None)
 
     def _by_group(self, parameters):
         """Parameters of all concatenated units, those of each group."""
@@ -265,13 +268,13 @@ class PixelVAEPlusPlus(DiscreteVAE):
 
     def _features(self, z1):
         """What stands beside the image, of a list of groups; `None` without any."""
-        return self.image_features(_rows(z1)) if z1 else None
+        return self.image_features(rows(z1)) if z1 else None
 
     def _skip_features(self, z3):
         """What stands beside the features of each skip connection; `None` without any."""
         if not z3:
             return None
-        return [f(_rows([value])) for f, value in zip(self.shared_features, z3, strict=True)]
+        return [f(rows([value])) for f, value in zip(self.shared_features, z3, strict=True)]
 
     def log_prob_of_pixels(self, x, trace) -> tf.Tensor:
         """log p(x | latents), shape `[..., batch]`."""
@@ -342,7 +345,7 @@ class PixelVAEPlusPlus(DiscreteVAE):
         return draw(uniforms, known, tf.constant(mask), z1, z2, z3)
 
     def _draw(self, uniforms, known, mask, z1, z2, z3):
-        features = self._features(z1), _rows(z2), self._skip_features(z3)
+        features = self._features(z1), rows(z2), self._skip_features(z3)
         return sampler.draw(self.decoder, self.pixels, uniforms, known, mask, *features)
 
     @property
@@ -375,46 +378,3 @@ class PixelVAEPlusPlus(DiscreteVAE):
             "num_sweeps": self.num_sweeps,
             "negative_phase": phase_config(self._given_negative_phase, self.negative_phase),
         }
-
-
-def _first_batch(arguments, seed):
-    """Images of the first batch of what `fit` is given; `None` of a generator."""
-    x = arguments.get("x")
-    if isinstance(x, tf.data.Dataset):
-        batch = next(iter(x))
-    elif isinstance(x, keras.utils.PyDataset):
-        batch = x[0]
-    elif hasattr(x, "shape"):
-        count = min(len(x), arguments.get("batch_size") or 32)
-        rows = np.random.default_rng(random.integer(seed, salt="initialize")).permutation(len(x))[:count]
-        batch = np.asarray(x)[rows]
-    else:
-        return None
-    return batch[0] if isinstance(batch, tuple | list) else batch
-
-
-def _num_samples(groups):
-    """How many samples there are for each image, an axis before the batch; `None` without the axis."""
-    value = groups[-1].value if groups else None
-    return tf.shape(value)[0] if value is not None and value.shape.rank == 3 else None
-
-
-def _repeated(x, num_samples):
-    """The rows once for each sample, one sample after the other."""
-    if num_samples is None:
-        return x
-    return tf.tile(x, tf.concat([[num_samples], tf.ones([x.shape.rank - 1], tf.int32)], axis=0))
-
-
-def _restored(rows, num_samples):
-    """The inverse of how the rows of samples are put one after the other."""
-    if num_samples is None:
-        return rows
-    return tf.reshape(rows, tf.concat([[num_samples, -1], rows.shape[1:]], axis=0))
-
-
-def _rows(groups):
-    """Groups `[..., units]` as rows of all units; `None` without any."""
-    if not groups:
-        return None
-    return tf.reshape(tf.concat(groups, axis=-1), [-1, sum(group.shape[-1] for group in groups)])
