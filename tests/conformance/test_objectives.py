@@ -89,6 +89,8 @@ def test_a_model_trains_with_an_objective_and_is_saved_with_it(name, objective, 
             step()
         return
     model.compile(keras.optimizers.SGD(0.01), OBJECTIVES[objective](), run_eagerly=True)
+    if hasattr(model, "initialize"):
+        model.initialize(x)
     before = [v.numpy() for v in model.trainable_variables]
     logs = model.train_on_batch(x, return_dict=True)
     assert np.isfinite(list(logs.values())).all()

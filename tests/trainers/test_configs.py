@@ -22,6 +22,9 @@ from trainers.configs import (
     dvaepp_cifar10_small,
     dvaepp_digits,
     dvaepp_mnist_small,
+    pixelvaepp,
+    pixelvaepp_digits,
+    pixelvaepp_mnist_small,
     section_7_1,
     section_7_2,
 )
@@ -242,8 +245,27 @@ def test_config_survives_the_workdir(tmp_path):
 def test_every_config_file_is_tested():
     files = {path.stem for path in pathlib.Path(base.__file__).parent.glob("*.py")}
     small = {"dvaepp_cifar10_small", "dvaepp_digits", "dvaepp_mnist_small"}
-    small |= {"hybrid_digits", "hybrid_cifar10_small"}
-    assert files == {"__init__", "base", "digits", "dvaepp", "hybrid", "section_7_1", "section_7_2", *small}
+    small |= {"hybrid_digits", "hybrid_cifar10_small", "pixelvaepp_digits", "pixelvaepp_mnist_small"}
+    large = {"dvaepp", "hybrid", "pixelvaepp", "section_7_1", "section_7_2"}
+    assert files == {"__init__", "base", "digits", *large, *small}
+
+
+@pytest.mark.parametrize("module", [pixelvaepp, pixelvaepp_digits, pixelvaepp_mnist_small])
+def test_pixelvaepp_trains_by_the_surrogate_of_the_paper(module):
+    """The architectures are tested with their table in the docs."""
+    config = module.get_config()
+    objective = experiment.objective(config)
+    assert (objective.kl, objective.path_derivative) == ("energy", True)
+    assert objective.scheduled_values(0) == {"kl_factor": 0.0, "concrete_temperature": 0.25}
+    assert objective.scheduled_values(config.num_steps)["kl_factor"] == 1.0
+    config.concrete.final, config.model.concatenated_units = 0.5, ()
+    assert experiment.objective(config).scheduled_values(config.num_steps)["concrete_temperature"] == 0.5
+    if module is not pixelvaepp:
+        alone = experiment.model(config, data_dir=False)
+        assert alone.rbm is None
+        experiment.compile_model(alone, config, run_eagerly=True)
+        x = np.zeros([2, *alone.image_shape], np.float32)
+        assert np.isfinite(alone.train_on_batch(x, return_dict=True)["loss"])
 
 
 # Of table 4: features of "down 1" and "down 2", global groups, scales of the decoder.

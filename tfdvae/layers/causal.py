@@ -101,7 +101,7 @@ class Enlarged(keras.layers.Layer):
     Args:
       filters: channels of the output.
       output_size: `(height, width)` of the result, at most twice that of the input: what is beyond is cut.
-      kernel_initializer: as in `keras.layers.Conv2D`.
+      kernel_initializer: of the products' kernel.
     """
 
     def __init__(self, filters, output_size, kernel_initializer="glorot_uniform", **kwargs):
