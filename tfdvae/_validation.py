@@ -73,6 +73,17 @@ def not_negative(name: str, value) -> float:
     return float(value)
 
 
+def rate(name: str, value) -> float:
+    """Returns `value`, that of a dropout, as a float.
+
+    Raises:
+      ValueError: if it is no number in [0, 1).
+    """
+    if not isinstance(value, Real) or not 0 <= value < 1:
+        raise ValueError(f"`{name}` must be in [0, 1). Received: {name}={value!r}")
+    return float(value)
+
+
 def finite(name: str, values: np.ndarray) -> None:
     """Checks that no value is NaN or infinite.
 

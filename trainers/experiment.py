@@ -94,8 +94,12 @@ def check(config) -> None:
 def smoothing(config) -> Smoothing:
     """The smoothing layer, its parameter linear in the step."""
     c = config.smoothing
-    value = c.initial if c.initial == c.final else schedules.linear(c.initial, c.final, config.num_steps)
-    return Smoothing(c.name, **{_PARAMETER.get(c.name, "beta"): value})
+    return Smoothing(c.name, **{_PARAMETER.get(c.name, "beta"): _linear(c, config.num_steps)})
+
+
+def _linear(c, num_steps):
+    """From `c.initial` to `c.final`: a schedule of the step, or the number where they are equal."""
+    return c.initial if c.initial == c.final else schedules.linear(c.initial, c.final, num_steps)
 
 
 def model(config, data_dir=None) -> DiscreteVAE:
@@ -119,9 +123,7 @@ def objective(config) -> Elbo:
     if "concrete" not in config:
         return Elbo(**arguments)
     c = config.concrete
-    temperature = (
-        c.initial if c.initial == c.final else schedules.linear(c.initial, c.final, config.num_steps)
-    )
+    temperature = _linear(c, config.num_steps)
     return Concrete(temperature, kl=c.kl, path_derivative=c.path_derivative, **arguments)
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfdvae import random
 from tfdvae.latents.trace import Value
+from tfdvae.layers.dropout import dropped
 
 
 class Posterior:
@@ -110,8 +111,7 @@ class SoftBinarized(Posterior):
         if not self.dropout:
             return Value(code)
         (seed,) = random.split(self.seeds[i], 1, salt="dropout")
-        kept = random.bernoulli(tf.fill(tf.shape(code), 1.0 - self.dropout), seed=seed)
-        return Value(code * kept / (1.0 - self.dropout))
+        return Value(dropped(code, self.dropout, seed=seed))
 
 
 class Means:

@@ -3,8 +3,13 @@
 import keras
 import tensorflow as tf
 
-from tfdvae import random
-from tfdvae._validation import not_negative
+from tfdvae import _validation, random
+
+
+def dropped(x, rate, *, seed) -> tf.Tensor:
+    """`x` with a part `rate` of the values set to 0, and the others divided by what is left."""
+    kept = random.bernoulli(tf.fill(tf.shape(x), 1.0 - rate), seed=seed)
+    return x * kept / (1.0 - rate)
 
 
 @keras.saving.register_keras_serializable(package="tfdvae")
@@ -24,17 +29,14 @@ class Dropout(keras.layers.Layer):
 
     def __init__(self, rate, **kwargs):
         super().__init__(**kwargs)
-        self.rate = not_negative("rate", rate)
-        if self.rate >= 1.0:
-            raise ValueError(f"`rate` must be in [0, 1). Received: rate={rate!r}")
+        self.rate = _validation.rate("rate", rate)
         self.built = True
 
     def call(self, x, *, seed=None):
         """The values that are left."""
         if seed is None or not self.rate:
             return x
-        kept = random.uniform(tf.shape(x), seed=seed) < 1.0 - self.rate
-        return tf.where(kept, x / (1.0 - self.rate), 0.0)
+        return dropped(x, self.rate, seed=seed)
 
     def compute_output_spec(self, x, *, seed=None):
         """The shape of the input."""

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfdvae import _faults as faults
 from tfdvae import numerics, random
+from tfdvae._validation import rate
 from tfdvae.boltzmann.chains import contrastive_samples, log_partition_surrogate
 from tfdvae.latents import draws
 from tfdvae.objectives import schedules
@@ -37,9 +38,7 @@ class Autoencoding(Unscheduled):
     samples_machine = False
 
     def __init__(self, dropout=0.0):
-        if not 0 <= dropout < 1:
-            raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
-        self.dropout = float(dropout)
+        self.dropout = rate("dropout", dropout)
 
     def check(self, model) -> None:
         """Checks, with an image, that all networks get a gradient.

@@ -54,38 +54,29 @@ class CachedPixelCNN:
 
     def rows(self, batch) -> list[dict]:
         """The states before the first row."""
-        c = self.filters
-        states = []
-        for s, size in enumerate(self.sizes):
-
-            def zeros(channels, width=size.width):
-                return tf.zeros([width, batch, channels])
-
-            blocks = len(size.down) + len(size.up)
-            state = {
-                "carry": [(zeros(c), zeros(2 * c)) for _ in range(blocks)],
-                "record": zeros(sum(self._record_sizes(s))),
-                "base": zeros(sum(_base_sizes(size, c))),
-            }
-            if size.reduction is not None:
-                state |= {"last": zeros(c), "kept": zeros(c)}
-            states.append(state)
+        states = [self._state(s, [size.width, batch], 1) for s, size in enumerate(self.sizes)]
+        for size, state in zip(self.sizes, states, strict=True):
+            state["base"] = tf.zeros([size.width, batch, sum(_base_sizes(size, self.filters))])
         return states
 
     def places(self, batch) -> list[dict]:
         """The states before the first place of a row."""
-        c = self.filters
-        states = []
-        for s, size in enumerate(self.sizes):
-            blocks = len(size.down) + len(size.up)
-            state = {
-                "carry": [(tf.zeros([batch, c]), tf.zeros([batch, 2 * c])) for _ in range(blocks)],
-                "record": tf.zeros([batch, sum(self._record_sizes(s))]),
-            }
-            if size.reduction is not None:
-                state |= {"last": tf.zeros([batch, c]), "kept": tf.zeros([batch, size.strides**2 * c])}
-            states.append(state)
-        return states
+        return [self._state(s, [batch], size.strides**2) for s, size in enumerate(self.sizes)]
+
+    def _state(self, s, leading, num_kept):
+        """What both states of a size have; `num_kept` features are kept of the next size."""
+        size, c = self.sizes[s], self.filters
+
+        def zeros(channels):
+            return tf.zeros([*leading, channels])
+
+        state = {
+            "carry": [(zeros(c), zeros(2 * c)) for _ in size.down + size.up],
+            "record": zeros(sum(self._record_sizes(s))),
+        }
+        if size.reduction is not None:
+            state |= {"last": zeros(c), "kept": zeros(num_kept * c)}
+        return state
 
     def _split_record(self, s, record):
         """The pairs of inputs of the blocks, and the other two parts; `None` where there is none."""

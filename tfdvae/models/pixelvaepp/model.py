@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfdvae import random
 from tfdvae._keras_options import checked_arguments, first_batch
-from tfdvae._validation import not_negative, not_negative_integer, positive_integer, positive_integers
+from tfdvae._validation import not_negative_integer, positive_integer, positive_integers, rate
 from tfdvae.boltzmann.negative_phases import make_negative_phase, phase_config
 from tfdvae.latents import Group, Trace, draws
 from tfdvae.layers.weight_normalization import initialization_from_data
@@ -117,9 +117,7 @@ class PixelVAEPlusPlus(DiscreteVAE):
         self.shared_units = not_negative_integer("shared_units", shared_units)
         self.prior_name, self.sides = prior, None if sides is None else tuple(sides)
         self.smoothing = smoothing_or_default(smoothing)
-        self.dropout = not_negative("dropout", dropout)
-        if self.dropout >= 1.0:
-            raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
+        self.dropout = rate("dropout", dropout)
         self.num_chains = positive_integer("num_chains", num_chains)
         self.num_sweeps = positive_integer("num_sweeps", num_sweeps)
         self._given_negative_phase = negative_phase
