@@ -49,6 +49,17 @@ def test_probabilities_are_those_of_the_sum_over_all_states(model):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
+def test_the_mean_of_colour_images_centres_the_encoder_alone():
+    arguments = dict(latent_units=3, hidden_units=2, network=(4,), likelihood="discretized_logistic_mixture")
+    mean = np.random.default_rng(0).integers(0, 256, [2, 3, 3]).astype("float32")
+    plain, centred = (HybridRBM((2, 3, 3), data_mean=m, seed=1, **arguments) for m in (None, mean))
+    trace = centred.trace(mean[None], draws.Means())
+    at_zero = centred.encoder([np.zeros([1, 2, 3, 3], "float32")])
+    np.testing.assert_allclose(trace.groups[0].q.logits, at_zero, atol=1e-6)
+    for a, b in zip(plain.decoder.get_weights(), centred.decoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_the_likelihood_tends_to_the_sum(model):
     log_p = np.logaddexp.reduce(log_joint(model), axis=0)
     weights = np.exp(np.float64(model.log_weights(EVERY, 4_000, seed=0)) - model.log_partition.value - log_p)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.trainers.experiments import assert_same_run, metrics
-from tfdvae import callbacks
+from tfdvae import callbacks, data
 from tfdvae.layers import PreActivationBlock
 from trainers import evaluate, experiment, stages, train
 from trainers.configs import hybrid, hybrid_cifar10_small, hybrid_digits
@@ -158,13 +158,18 @@ def test_stages_are_checked(change, message):
         experiment.check(config)
 
 
-def test_the_configs_are_right():
+def test_the_configs_are_right(monkeypatch):
+    def training_mean(name, *_):
+        return np.full(data.info(name).image_shape, 120.0 if name in ("cifar10", "imagenet64") else 0.3)
+
+    monkeypatch.setattr(data, "training_mean", training_mean)
     for config in (hybrid_digits.get_config(), hybrid_cifar10_small.get_config()):
         experiment.check(config)
+        experiment.model(config)
     for name in hybrid.MODELS:
         config = hybrid.get_config(name)
         experiment.check(config)
-        model = experiment.model(config, data_dir=False)
+        model = experiment.model(config)
         colour = name in ("cifar10", "imagenet64")
         assert (model.latent_units, model.hidden_units) == ((1_024, 2_048) if colour else (200, 400))
         # A mixture of 10 logistics for 3 channels: 100 parameters a pixel.

@@ -49,8 +49,9 @@ class HybridRBM(DiscreteVAE):
       decoder: one from latents `[batch, latent_units]` to the parameters of the pixels.
       likelihood: of the pixels, `"bernoulli"`, `"discretized_logistic_mixture"` (10 components), or an object
         (see `tfdvae.models.pixels.Pixels`).
-      data_mean: mean training image, for binary pixels: centres the encoder's input and sets the decoder's
-        output bias (of residual blocks, which have one for all places, by the mean pixel).
+      data_mean: mean training image, of the pixels' own values: centres the encoder's input and, for binary
+        pixels, sets the decoder's output bias (of residual blocks, which have one for all places, by the mean
+        pixel).
       weight_decay: L2 factor on the kernels of the networks.
       num_chains: persistent chains of one replica.
       num_sweeps: block-Gibbs sweeps a parameter update.
@@ -115,9 +116,9 @@ class HybridRBM(DiscreteVAE):
         self._finish_init()
 
     def _set_data_mean(self, data_mean):
-        data_mean = checked_data_mean(data_mean, self.image_shape)
-        self.data_mean.assign(data_mean)
-        if self._given_networks["decoder"] is None:
+        data_mean = checked_data_mean(data_mean, self.image_shape, self.pixels.max_value)
+        self.data_mean.assign(self.pixels.scaled(tf.constant(data_mean)))
+        if self._given_networks["decoder"] is None and self.likelihood == "bernoulli":
             # Clipped as in Tucker et al. (2017): a pixel that is never set must not start at -inf.
             if isinstance(self.network, str):
                 output, mean = self.decoder.own.network.layers[-1], data_mean.mean(axis=(0, 1))

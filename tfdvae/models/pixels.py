@@ -79,16 +79,17 @@ def serialized(given):
     return given if is_plain else keras.saving.serialize_keras_object(given)
 
 
-def checked_data_mean(data_mean, image_shape) -> np.ndarray:
-    """The mean of binary training images, float32, in the shape of an image.
+def checked_data_mean(data_mean, image_shape, max_value=1.0) -> np.ndarray:
+    """The mean of training images, float32, in the shape of an image.
 
     Raises:
-      ValueError: if it has another size, or values outside of [0, 1].
+      ValueError: if it has another size, or values outside of [0, max_value].
     """
     data_mean = np.asarray(data_mean, np.float32)
-    if data_mean.size != math.prod(image_shape) or not np.all((data_mean >= 0) & (data_mean <= 1)):
+    inside = np.all((data_mean >= 0) & (data_mean <= max_value))
+    if data_mean.size != math.prod(image_shape) or not inside:
         raise ValueError(
-            f"`data_mean` must be an image of shape {image_shape} with values in [0, 1]. "
+            f"`data_mean` must be an image of shape {image_shape} with values in [0, {max_value:g}]. "
             f"Received: shape {data_mean.shape}, range {data_mean.min()} to {data_mean.max()}"
         )
     return data_mean.reshape(image_shape)
