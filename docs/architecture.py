@@ -90,7 +90,8 @@ def pixelvaepp_counts(model) -> dict[str, int]:
     alone = type(model).from_config(
         {**model.get_config(), "concatenated_units": (), "conditioning_units": 0, "shared_units": 0}
     )
-    kinds = (model.image_encoder, model.image_features, model.conditioning_encoder)
+    networks = model.latent_networks
+    kinds = (networks.image_encoder, networks.image_features, networks.conditioning_encoder)
     parts = {
         "PixelCNN++": _count(alone),
         "decoder: what latents add": _count(model.decoder) - _count(alone.decoder),
@@ -98,8 +99,8 @@ def pixelvaepp_counts(model) -> dict[str, int]:
             name: _count(*([] if layer is None else [layer]))
             for name, layer in zip(("q(z1)", "features of z1", "q(z2)"), kinds, strict=True)
         },
-        "q(z3)": _count(*model.shared_encoders),
-        "features of z3": _count(*model.shared_features),
+        "q(z3)": _count(*networks.shared_encoders),
+        "features of z3": _count(*networks.shared_features),
         "p(z), Boltzmann machine": _count(model.prior),
     }
     return with_totals(parts, model)

@@ -3,7 +3,8 @@
     python -m trainers.evaluate --workdir=runs/digits
 
 Prints the figures and writes report.json, samples.png, reconstructions.png and, of a DVAE++,
-samples_by_global.png into the workdir. The best checkpoint is the one with the highest bound on the
+samples_by_global.png, of a PixelVAE++ samples_by_latents.png and reconstructions_by_image.png into the
+workdir. The best checkpoint is the one with the highest bound on the
 validation split; see `trainers.train` for what the config's `evaluation` section may change.
 """
 
@@ -20,7 +21,6 @@ from tfdvae.evaluation import (
 from tfdvae.files import user_path, write_json
 from trainers import experiment, pictures, program
 
-_PICTURED = 32
 LIMITS = {"binary": "binary limit", "smoothed": "relaxed model (no figure of the binary one)"}
 
 
@@ -41,8 +41,8 @@ def evaluate(config, model, workdir, data_dir=None, verbose=1, num_samples=None)
     check = checked_by_raise(config, model, dataset, estimate)
     more = {} if check is None else {"raise": check.to_dict()}
     write_json(workdir / "report.json", experiment.report(config, model, report, **more))
-    images = next(iter(dataset))[:_PICTURED]
-    pictures.save_all(workdir, model, images, seed=config.seed)
+    images = next(iter(dataset.unbatch().batch(pictures.IMAGES)))
+    pictures.save_all(workdir, model, images, seed=config.seed, verbose=verbose)
     print(summary(config, report, check))
     return report
 

@@ -30,7 +30,8 @@ GROUPS = {
 
 def small(**arguments):
     """Not yet trained."""
-    return PixelVAEPlusPlus((2, 3, 1), filters=3, residual_layers=1, num_sizes=2, seed=1, **arguments)
+    sizes = dict(filters=3, residual_layers=1, num_sizes=2)
+    return PixelVAEPlusPlus((2, 3, 1), seed=1, **{**sizes, **arguments})
 
 
 @functools.cache
@@ -180,8 +181,8 @@ def test_completions_that_are_refused(x, known, message):
 
 def statistics(model, x):
     """The outputs of the first weight-normalized layers on the batch."""
-    encoder = model.image_encoder.convolutions[0](x).numpy()
-    assert isinstance(model.image_encoder.convolutions[0], WeightNormalizedConv2D)
+    encoder = model.latent_networks.image_encoder.convolutions[0](x).numpy()
+    assert isinstance(model.latent_networks.image_encoder.convolutions[0], WeightNormalizedConv2D)
     return encoder.mean(axis=(0, 1, 2)), encoder.std(axis=(0, 1, 2))
 
 
@@ -209,3 +210,34 @@ def test_a_generator_is_not_looked_into():
     trained.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
     trained.fit(((EVERY[:4],) for _ in range(2)), steps_per_epoch=2, verbose=0)
     assert int(trained.initialized) == 0
+
+
+def test_the_progress_bar_counts_rows_and_changes_nothing(capsys):
+    shown = model("all")
+    without = shown.sample(3, seed=0)
+    assert capsys.readouterr().out == ""
+    with shown.progress_bar():
+        images = shown.sample(3, seed=0)
+    assert "2/2" in capsys.readouterr().out
+    np.testing.assert_array_equal(images, without)
+    shown.sample(3, seed=0)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(prior="gaussian"), r"`prior` must be one of .*Received: prior='gaussian'"),
+        (dict(prior="normal", sides=("left", "right")), r"Only the Boltzmann machine .*sides=\('left'"),
+        (dict(sides=("up", "right")), r"'up'"),
+        (dict(concatenated_units=(2, 0)), "`concatenated_units` .*=0"),
+        (dict(conditioning_units=-1), r"`conditioning_units` .*-1"),
+        (dict(shared_units=1.5), r"`shared_units` .*1\.5"),
+        (dict(filters=0), "`filters` .*0"),
+        (dict(dropout=1.0), "`dropout` .*1.0"),
+        (dict(likelihood="poisson"), "`likelihood` must be one of .*'poisson'"),
+    ],
+)
+def test_arguments_that_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        small(**{"concatenated_units": (2, 2), **arguments})

@@ -8,11 +8,13 @@ import pathlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from absl import logging as absl_logging
 from matplotlib import image
 
 import trainers
 from tests.trainers.experiments import assert_same_run, metrics
+from tfdvae.models import PixelVAEPlusPlus
 from trainers import evaluate, pictures, program, sample, train
 
 # ml_collections 1.1 loads config files with it.
@@ -259,11 +261,26 @@ SMALLEST_DVAEPP = {
 }
 
 
-@pytest.mark.slow
-def test_programs_with_dvaepp(run, tmp_path, monkeypatch):
-    """Killed while it writes the state of step 2, run again, evaluated, and its samples drawn."""
-    overrides = [f"--config.{name}={value}" for name, value in SMALLEST_DVAEPP.items()]
-    config = ["--config=trainers/configs/dvaepp_digits.py", *overrides, "--verbose=0"]
+SMALLEST_PIXELVAEPP = {
+    "num_steps": 2,
+    "steps_per_epoch": 1,
+    "model.filters": 2,
+    "model.num_sizes": 2,
+    "model.shared_units": 1,
+    "model.num_chains": 5,
+    "model.num_sweeps": 2,
+    "evaluation.num_samples": 3,
+    "evaluation.log_partition_temperatures": 50,
+    "evaluation.tempering_sweeps": 50,
+}
+
+
+def killed_and_run_again(run, tmp_path, monkeypatch, name, overrides):
+    """Trains to step 2 by the programs, killed while the state of step 2 is written, and evaluates again;
+    compares with an uninterrupted training. Returns the workdir, the report and what was printed.
+    """
+    overrides = [f"--config.{field}={value}" for field, value in overrides.items()]
+    config = [f"--config=trainers/configs/{name}.py", *overrides, "--verbose=0"]
     workdir, whole = tmp_path / "run", tmp_path / "whole"
     replace = os.replace
 
@@ -282,7 +299,7 @@ def test_programs_with_dvaepp(run, tmp_path, monkeypatch):
     trained = {folder: run(train, *config, f"--workdir={folder}") for folder in (workdir, whole)}
     assert_same_run(workdir, whole, last_step=2)
     assert [row["step"] for row in metrics(workdir)] == ["1", "2"]
-    assert all(np.isfinite(float(value)) for row in metrics(workdir) for value in row.values())
+    assert all(np.isfinite(float(value)) for row in metrics(workdir) for value in row.values() if value)
     assert trained[workdir][:2] == trained[whole][:2]  # the figures
     status, out, err = trained[workdir]
     assert status == 0, err
@@ -290,11 +307,18 @@ def test_programs_with_dvaepp(run, tmp_path, monkeypatch):
 
     report = json.loads((workdir / "report.json").read_text())
     assert report["evaluation"]["elbo"] < report["evaluation"]["log_likelihood"] < 0
-    assert len(report["evaluation"]["kl_per_group"]) == 2
-    assert len(report["evaluation"]["active_units"]) == 3
     (workdir / "report.json").unlink()
     assert run(evaluate, f"--workdir={workdir}", "--num_samples=3")[0] == 0
     assert json.loads((workdir / "report.json").read_text()) == report
+    return workdir, report
+
+
+@pytest.mark.slow
+def test_programs_with_dvaepp(run, tmp_path, monkeypatch):
+    """Killed and run again, evaluated, and its samples drawn."""
+    workdir, report = killed_and_run_again(run, tmp_path, monkeypatch, "dvaepp_digits", SMALLEST_DVAEPP)
+    assert len(report["evaluation"]["kl_per_group"]) == 2
+    assert len(report["evaluation"]["active_units"]) == 3
     # Figure 4: 16 runs of five, two in a row.
     assert image.imread(workdir / "samples_by_global.png").shape[:2] == (2 * (29 * 8 + 1), 2 * (29 * 10 + 1))
 
@@ -309,3 +333,53 @@ def test_programs_with_dvaepp(run, tmp_path, monkeypatch):
         assert len(np.unique(pictures_of[mean][60:116, 118:174])) == 1
     assert set(np.unique(np.round(pictures_of["--nomean"], 2))) == {0.0, 0.5, 1.0}
     assert len(np.unique(pictures_of["--mean"])) > 3
+
+
+@pytest.mark.slow
+def test_programs_with_pixelvaepp(run, tmp_path, monkeypatch):
+    """Killed and run again, and evaluated: the gains from the first batch are part of the state."""
+    names = "pixelvaepp_digits", SMALLEST_PIXELVAEPP
+    workdir, report = killed_and_run_again(run, tmp_path, monkeypatch, *names)
+    assert len(report["evaluation"]["active_units"]) == 2 + 2 * 2
+    # Two panels of eight rows, with the image first in one picture.
+    assert image.imread(workdir / "samples_by_latents.png").shape[:2] == (2 * (29 * 8 + 1), 2 * (29 * 16 + 1))
+    rows = image.imread(workdir / "reconstructions_by_image.png")[..., 0]
+    assert rows.shape == (2 * (29 * 8 + 1), 2 * (29 * 18 + 1))
+    pairs = image.imread(workdir / "reconstructions.png")[..., 0]
+    for i in range(16):  # in both pictures the images themselves are white and black
+        top, left = 2 * (29 * (i % 8) + 1), 2 * (29 * 9 * (i // 8) + 1)
+        other_top, other_left = 2 * (29 * (i // 4) + 1), 2 * (29 * 2 * (i % 4) + 1)
+        np.testing.assert_array_equal(
+            rows[top : top + 56, left : left + 56],
+            pairs[other_top : other_top + 56, other_left : other_left + 56],
+        )
+    assert not (workdir / "samples_by_global.png").exists()
+
+
+def test_energy_distances():
+    rows = np.zeros([2, 3, 1, 2, 1])
+    rows[1, :, 0, 0, 0] = [0.0, 3.0, 6.0]
+    rows[1, :, 0, 1, 0] = [0.0, 4.0, 8.0]  # 0, 5 and 10 from the first
+    np.testing.assert_allclose(pictures.energy_distances(rows), [0.0, 20 / 3])
+    images = np.zeros([2, 1, 1, 2, 1])
+    images[0] = 1.0
+    np.testing.assert_allclose(pictures.energy_distances(rows, images), [2 * np.sqrt(2), 10.0 - 20 / 3])
+
+
+def test_rows_of_colour_images_are_sorted(tmp_path):
+    """The left panel has the rows nearest to each other, the right one the others."""
+
+    class Colours(PixelVAEPlusPlus):
+        """Pictures whose noise is a latent variable."""
+
+        def decode(self, latents, *, seed, mean=False):
+            amplitude = 255.0 * latents[0][0][:, 0]
+            noise = tf.random.stateless_uniform([amplitude.shape[0], 2, 2, 3], seed)
+            return amplitude[:, None, None, None] * noise
+
+    model = Colours((2, 2, 3), "discretized_logistic_mixture", filters=2, num_sizes=1, concatenated_units=2)
+    images = np.zeros([128, 2, 2, 3], np.float32)
+    pictures.save_all(tmp_path, model, images, seed=0)
+    picture = image.imread(tmp_path / "samples_by_latents.png")[..., :3]
+    assert picture[:, :49].max() < 0.51  # the grey of the rules
+    assert picture[:, 49:].max() > 0.9

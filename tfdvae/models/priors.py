@@ -77,17 +77,12 @@ def make_prior(name, latent_units, *, bound, smoothing, sides, network):
     Raises:
       ValueError: for unknown names, empty sides, and combinations that have no valid bound.
     """
-    if name not in PRIORS:
-        raise ValueError(f"`prior` must be one of {PRIORS}. Received: prior={name!r}")
+    _check_name(name, sides)
     if bound not in BOUNDS:
         raise ValueError(f"`bound` must be one of {BOUNDS}. Received: bound={bound!r}")
     if name != "bernoulli" and bound == "marginal":
         raise ValueError(
             f'The marginal bound is one of the directed binary prior ("bernoulli"). Received: prior={name!r}'
-        )
-    if name != "rbm" and sides is not None:
-        raise ValueError(
-            f'Only the Boltzmann machine of prior="rbm" has sides. Received: prior={name!r}, sides={sides!r}'
         )
     if name != "normal":
         check_smoothing(smoothing, "joint" if name == "rbm" else bound)
@@ -131,14 +126,22 @@ def make_factorial_prior(name, latent_units, *, sides, smoothing):
     """The prior of that name over groups that are independent unless a Boltzmann machine holds them; `None`
     without groups. Arguments and errors are those of `make_prior`.
     """
-    if name not in PRIORS:
-        raise ValueError(f"`prior` must be one of {PRIORS}. Received: prior={name!r}")
+    _check_name(name, sides)
     if not latent_units:
         return None
     if name == "rbm":
         check_smoothing(smoothing, "joint")
         return BoltzmannPrior(latent_units, sides, name="prior")
     return FactorialPrior(latent_units, LAWS[name], name="prior")
+
+
+def _check_name(name, sides):
+    if name not in PRIORS:
+        raise ValueError(f"`prior` must be one of {PRIORS}. Received: prior={name!r}")
+    if name != "rbm" and sides is not None:
+        raise ValueError(
+            f'Only the Boltzmann machine of prior="rbm" has sides. Received: prior={name!r}, sides={sides!r}'
+        )
 
 
 def smoothing_or_default(smoothing) -> Smoothing:

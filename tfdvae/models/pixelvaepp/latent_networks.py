@@ -9,7 +9,10 @@ from tfdvae import random
 from tfdvae.layers.convolution import Conv2DTranspose
 from tfdvae.layers.residual import halved_sizes
 from tfdvae.layers.weight_normalization import WeightNormalizedConv2D
+from tfdvae.models.pixelvaepp.samples import rows
 
+ENCODER_PAIRS = 4  # of convolutions, of q(z1)
+FEATURE_FILTERS = (512, 64, 64, 64, 16, 3)  # of the features of z1 (table 2); of small decoders fewer
 MAP_SIZE = 8  # of the maps of shared latents, at most
 
 
@@ -160,6 +163,69 @@ class MapFeatures(LatentNetwork):
         maps = tf.reshape(tf.nn.elu(self.dense(z)), [-1, *self.map_size, 1])
         height, width = self.size
         return self.enlargement(maps)[:, :height, :width]
+
+
+class LatentNetworks(keras.layers.Layer):
+    """All networks between latents and images, of z1, z2 and z3; those of absent groups are `None` or empty.
+
+    Args:
+      image_shape: `(height, width, channels)`.
+      filters: of the decoder's features.
+      latent_shapes: a `PixelVAELatents` of the groups' shapes.
+      per_unit: parameters of the law of a unit.
+      skip_sizes: `(height, width)` of each of the features of the decoder's way down.
+      seed: integer seed of the initial kernels.
+    """
+
+    def __init__(self, image_shape, filters, latent_shapes, per_unit, skip_sizes, seed, **kwargs):
+        super().__init__(**kwargs)
+        z1, z2, z3 = ([units for (units,) in field] for field in latent_shapes)
+        self.parameters_of_groups = [per_unit * units for units in z1]
+        self.image_encoder = self.image_features = self.conditioning_encoder = None
+        if z1:
+            self.image_encoder = ImageEncoder(
+                image_shape, filters, ENCODER_PAIRS, per_unit * sum(z1), seed, name="image_encoder"
+            )
+            dense, *others = FEATURE_FILTERS
+            widths = (min(dense, 8 * filters), *(min(n, filters) for n in others))
+            self.image_features = ImageFeatures(image_shape[:2], sum(z1), widths, seed, name="image_features")
+        if z2:
+            self.conditioning_encoder = ReducedEncoder(
+                image_shape, 2, per_unit * sum(z2), seed, name="conditioning_encoder"
+            )
+        self.shared_encoders, self.shared_features = [], []
+        for i, (units, size) in enumerate(zip(z3, skip_sizes, strict=False)):
+            strides, shape = map_strides(size), (*size, filters)
+            self.shared_encoders.append(
+                ReducedEncoder(shape, strides, per_unit * units, seed, name=f"shared_encoder_{i}")
+            )
+            self.shared_features.append(MapFeatures(shape, strides, units, seed, name=f"shared_features_{i}"))
+        self.built = True
+
+    def concatenated(self, x) -> list[tf.Tensor]:
+        """The parameters of each group of q(z1 | x), from scaled images."""
+        if self.image_encoder is None:
+            return []
+        return tf.split(self.image_encoder(x), self.parameters_of_groups, axis=-1)
+
+    def conditioning(self, x) -> list[tf.Tensor]:
+        """The parameters of q(z2 | x)."""
+        return [] if self.conditioning_encoder is None else [self.conditioning_encoder(x)]
+
+    def shared(self, skips) -> list[tf.Tensor]:
+        """The parameters of each group of q(z3 | x, z1, z2), from the features of the decoder's way down."""
+        pairs = zip(self.shared_encoders, skips, strict=False)
+        return [encoder(streams.down_right) for encoder, streams in pairs]
+
+    def features(self, z1):
+        """What stands beside the image, of the groups of z1; `None` without any."""
+        return self.image_features(rows(z1)) if z1 else None
+
+    def skip_features(self, z3):
+        """What stands beside the features of each skip connection; `None` without any."""
+        if not z3:
+            return None
+        return [f(rows([value])) for f, value in zip(self.shared_features, z3, strict=True)]
 
 
 def map_strides(size) -> int:

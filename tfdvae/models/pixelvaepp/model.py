@@ -1,5 +1,6 @@
 """PixelVAE++: an autoregressive decoder with up to three kinds of discrete latents (Sadeghi et al., 2019)."""
 
+import contextlib
 from typing import NamedTuple
 
 import keras
@@ -15,20 +16,11 @@ from tfdvae.layers.weight_normalization import initialization_from_data
 from tfdvae.models.base import Decoded, DiscreteVAE
 from tfdvae.models.pixels import make_pixels, serialized
 from tfdvae.models.pixelvaepp import sampler
-from tfdvae.models.pixelvaepp.latent_networks import (
-    ImageEncoder,
-    ImageFeatures,
-    MapFeatures,
-    ReducedEncoder,
-    map_strides,
-)
+from tfdvae.models.pixelvaepp.latent_networks import FEATURE_FILTERS, LatentNetworks
 from tfdvae.models.pixelvaepp.pixel_cnn import PixelCNN, Streams
 from tfdvae.models.pixelvaepp.samples import number_of_samples, repeated, restored, rows
 from tfdvae.models.priors import make_factorial_prior, smoothing_or_default
 from tfdvae.objectives.kl import log_posterior, log_prior
-
-ENCODER_PAIRS = 4
-FEATURE_FILTERS = (512, 64, 64, 64, 16, 3)  # of the features of z1 (table 2); of small decoders fewer
 
 
 class PixelVAELatents(NamedTuple):
@@ -104,9 +96,8 @@ class PixelVAEPlusPlus(DiscreteVAE):
         **kwargs,
     ):
         super().__init__(image_shape, seed, **kwargs)
-        *size, channels = self.image_shape
         self.likelihood, self.num_components = likelihood, positive_integer("num_components", num_components)
-        self.pixels = make_pixels(likelihood, channels, num_components)
+        self.pixels = make_pixels(likelihood, self.image_shape[-1], num_components)
         self.filters = positive_integer("filters", filters)
         self.residual_layers = positive_integer("residual_layers", residual_layers)
         self.num_sizes = positive_integer("num_sizes", num_sizes)
@@ -122,7 +113,6 @@ class PixelVAEPlusPlus(DiscreteVAE):
         self.num_sweeps = positive_integer("num_sweeps", num_sweeps)
         self._given_negative_phase = negative_phase
 
-        concatenated, conditioning = sum(self.concatenated_units), self.conditioning_units
         self.decoder = PixelCNN(
             self.image_shape,
             self.pixels.num_parameters,
@@ -130,57 +120,37 @@ class PixelVAEPlusPlus(DiscreteVAE):
             self.residual_layers,
             self.num_sizes,
             self.strides,
-            latent_channels=min(FEATURE_FILTERS[-1], self.filters) if concatenated else 0,
+            latent_channels=min(FEATURE_FILTERS[-1], self.filters) if self.concatenated_units else 0,
             skip_channels=self.filters if self.shared_units else 0,
-            conditioning_units=conditioning,
+            conditioning_units=self.conditioning_units,
             dropout=dropout,
             seed=self.seed,
             name="decoder",
         )
-        units = [units for field in self.latent_shapes for (units,) in field]
+        shapes, sizes = self.latent_shapes, self.decoder.skip_sizes
+        units = [units for field in shapes for (units,) in field]
         self.prior = make_factorial_prior(
             prior, units, sides=self._sides_of_groups(), smoothing=self.smoothing
         )
         per_unit = 1 if self.prior is None else self.prior.family.parameters_per_unit
+        self.latent_networks = LatentNetworks(
+            self.image_shape, self.filters, shapes, per_unit, sizes, self.seed, name="latent_networks"
+        )
         if self.rbm is not None:
             self.negative_phase = make_negative_phase(
                 negative_phase, self.rbm, num_chains=num_chains, num_sweeps=num_sweeps
-            )
-        self.image_encoder = self.image_features = self.conditioning_encoder = None
-        if concatenated:
-            self.image_encoder = ImageEncoder(
-                self.image_shape,
-                self.filters,
-                ENCODER_PAIRS,
-                per_unit * concatenated,
-                seed=self.seed,
-                name="image_encoder",
-            )
-            dense, *others = FEATURE_FILTERS
-            widths = (min(dense, 8 * self.filters), *(min(n, self.filters) for n in others))
-            self.image_features = ImageFeatures(
-                size, concatenated, widths, seed=self.seed, name="image_features"
-            )
-        if conditioning:
-            self.conditioning_encoder = ReducedEncoder(
-                self.image_shape, 2, per_unit * conditioning, seed=self.seed, name="conditioning_encoder"
-            )
-        self.shared_encoders, self.shared_features = [], []
-        for i, (height, width) in enumerate(self.decoder.skip_sizes if self.shared_units else ()):
-            strides, shape = map_strides((height, width)), (height, width, self.filters)
-            self.shared_encoders.append(
-                ReducedEncoder(
-                    shape, strides, per_unit * self.shared_units, self.seed, name=f"shared_encoder_{i}"
-                )
-            )
-            self.shared_features.append(
-                MapFeatures(shape, strides, self.shared_units, self.seed, name=f"shared_features_{i}")
             )
         self.initialized = self.add_weight(
             shape=(), dtype="int32", initializer="zeros", trainable=False, autocast=False, name="initialized"
         )
         self._draw_by_graph = tf.function(self._draw, reduce_retracing=True, autograph=False)
         self._draw_by_xla = tf.function(self._draw, jit_compile=True, autograph=False)
+        self._draw_with_bar = tf.function(
+            lambda *arguments: self._draw(*arguments, on_row=lambda row: self._bar.update(int(row))),
+            reduce_retracing=True,
+            autograph=False,
+        )
+        self._shows_progress = False
         self._finish_init()
 
     def _sides_of_groups(self):
@@ -242,37 +212,17 @@ class PixelVAEPlusPlus(DiscreteVAE):
             # Without latents nothing else says how many images are wanted.
             features = None if groups else tf.convert_to_tensor(draw.num_samples)
             return Trace(tuple(groups), features, seed is not None)
-        x, z1, z2 = self.pixels.scaled(x), [], []
-        if self.image_encoder is not None:
-            z1 = [value(p) for p in self._by_group(self.image_encoder(x))]
-        if self.conditioning_encoder is not None:
-            z2 = [value(self.conditioning_encoder(x))]
+        x, networks = self.pixels.scaled(x), self.latent_networks
+        z1 = [value(parameters) for parameters in networks.concatenated(x)]
+        z2 = [value(parameters) for parameters in networks.conditioning(x)]
         samples = number_of_samples(groups)
-        skips = self.decoder.down(repeated(x, samples), self._features(z1), rows(z2), seed=seed)
-        for encoder, skip in zip(self.shared_encoders, skips, strict=False):
-            value(restored(encoder(skip.down_right), samples))
-        z3 = groups[len(z1) + len(z2) :]
+        skips = self.decoder.down(repeated(x, samples), networks.features(z1), rows(z2), seed=seed)
+        z3 = [value(restored(parameters, samples)) for parameters in networks.shared(skips)]
         if samples is None:  # where there is nothing but z3, it may be drawn several times now
             samples = number_of_samples(groups)
             skips = [Streams(*(repeated(stream, samples) for stream in streams)) for streams in skips]
-        skip_features = self._skip_features([group.value for group in z3])
-        parameters = self.decoder.up(skips, skip_features, rows(z2), seed=seed)
+        parameters = self.decoder.up(skips, networks.skip_features(z3), rows(z2), seed=seed)
         return Trace(tuple(groups), restored(parameters, samples), seed is not None)
-
-    def _by_group(self, parameters):
-        """Parameters of all concatenated units, those of each group."""
-        per_unit = self.prior.family.parameters_per_unit
-        return tf.split(parameters, [per_unit * n for n in self.concatenated_units], axis=-1)
-
-    def _features(self, z1):
-        """What stands beside the image, of a list of groups; `None` without any."""
-        return self.image_features(rows(z1)) if z1 else None
-
-    def _skip_features(self, z3):
-        """What stands beside the features of each skip connection; `None` without any."""
-        if not z3:
-            return None
-        return [f(rows([value])) for f, value in zip(self.shared_features, z3, strict=True)]
 
     def log_prob_of_pixels(self, x, trace) -> tf.Tensor:
         """log p(x | latents), shape `[..., batch]`."""
@@ -338,13 +288,28 @@ class PixelVAEPlusPlus(DiscreteVAE):
         if known is None:
             known, mask = tf.zeros([batch, *self.image_shape]), np.zeros(size, bool)
         draw = self._draw
-        if tf.executing_eagerly():  # in a graph, which may be exported, without XLA
+        if tf.executing_eagerly():  # in a graph, which may be exported, without XLA and bar
             draw = self._draw_by_xla if self._uses_xla else self._draw_by_graph
+            if self._shows_progress:
+                draw, self._bar = self._draw_with_bar, keras.utils.Progbar(size[0], unit_name="row")
         return draw(uniforms, known, tf.constant(mask), z1, z2, z3)
 
-    def _draw(self, uniforms, known, mask, z1, z2, z3):
-        features = self._features(z1), rows(z2), self._skip_features(z3)
-        return sampler.draw(self.decoder, self.pixels, uniforms, known, mask, *features)
+    def _draw(self, uniforms, known, mask, z1, z2, z3, on_row=None):
+        networks = self.latent_networks
+        features = networks.features(z1), rows(z2), networks.skip_features(z3)
+        return sampler.draw(self.decoder, self.pixels, uniforms, known, mask, *features, on_row)
+
+    @contextlib.contextmanager
+    def progress_bar(self):
+        """In a `with` block, each drawing of images shows how many of their rows are drawn; without XLA.
+
+        Outside of a `tf.function`, and not in `predict`: these draw in graphs, which have no bar.
+        """
+        self._shows_progress = True
+        try:
+            yield
+        finally:
+            self._shows_progress = False
 
     @property
     def latent_shapes(self) -> PixelVAELatents:

@@ -67,7 +67,9 @@ class Drawn(NamedTuple):
     parameters: tf.Tensor
 
 
-def draw(network, pixels, uniforms, known, mask, latents=None, condition=None, skip_latents=None) -> Drawn:
+def draw(
+    network, pixels, uniforms, known, mask, latents=None, condition=None, skip_latents=None, on_row=None
+) -> Drawn:
     """Draws images pixel by pixel.
 
     Args:
@@ -78,6 +80,8 @@ def draw(network, pixels, uniforms, known, mask, latents=None, condition=None, s
       known: images, `[batch, height, width, channels]`.
       mask: `[height, width]`, true where the pixels are those of `known`.
       latents, condition, skip_latents: as `network.down` and `network.up` take them.
+      on_row: a Python function that is told how many rows are drawn, after each; not with XLA, and not in
+        what is exported.
     """
     height, width, channels = network.image_shape
     batch, c = batch_size(uniforms, 0), network.filters
@@ -118,6 +122,11 @@ def draw(network, pixels, uniforms, known, mask, latents=None, condition=None, s
         records[0], parameters, pixel = drawn
         for s, (state, record) in enumerate(zip(rows, records, strict=True)):
             state["record"] = tf.where(i % strides**s == 0, record, state["record"])
+        if on_row is not None:
+            with tf.control_dependencies([pixel]):
+                told = tf.py_function(on_row, [i + 1], [])
+            with tf.control_dependencies([told]):
+                pixel = tf.identity(pixel)
         images, all_parameters = images.write(i, pixel), all_parameters.write(i, parameters)
         return i + 1, with_ones(pixels.scaled(pixel)), above, rows, images, all_parameters
 
