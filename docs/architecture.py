@@ -30,6 +30,7 @@ PIXELVAEPP = {name: pixelvaepp.get_config for name in pixelvaepp.ARCHITECTURES}
 # Of these configs there are pictures.
 DVAE_PICTURES = ("static_mnist-2-nonlinear-rbm", "static_mnist-2-nonlinear-joint")
 DVAEPP_PICTURES = ("dvaepp_digits", "static_mnist", "omniglot", "caltech101_silhouettes", "cifar10")
+PIXELVAEPP_PICTURES = ("static_mnist", "cifar10")
 TOP = 0.65  # of the columns, below the titles
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -280,6 +281,84 @@ def _draw_decoder(picture, model, left, right):
     picture.chain(stages)
 
 
+def draw_pixelvaepp(model) -> Picture:
+    """Latents, the decoder's way down and up, and the prior of a `PixelVAEPlusPlus`, as figure 1 of the
+    paper.
+    """
+    picture, decoder, networks = Picture(), model.decoder, model.latent_networks
+    a, pitch = 0.4 + BOX_WIDTH / 2, BOX_WIDTH + 0.32
+    b, c, d, e = (a + i * pitch for i in range(1, 5))
+    z1, z2, z3 = ([units for (units,) in field] for field in model.latent_shapes)
+    n = model.residual_layers
+    pixels = ("x", "variables", _shape(*model.image_shape))
+
+    # b), c), d) one row for each size: blocks down, shared latents, blocks up.
+    down = picture.column(
+        b, TOP, [pixels, ("entry", "convolution", f"→ {_shape(*decoder.sizes[0], model.filters)}")]
+    )
+    up, shared, top = [], [], down[-1].bottom + 0.3
+    for i, size in enumerate(decoder.sizes):
+        first = [f"stride {2 if decoder.strides else 1}, then"] if i else []
+        shape = f"→ {_shape(*size, model.filters)}"
+        lines = (*first, f"{n} gated blocks", shape)
+        [box] = picture.column(b, top, [(f"down {i}", "residual blocks", *lines)])
+        down.append(box)
+        up.append(picture.box(d, box.y, f"up {i}", "residual blocks", f"{n + 1} gated blocks", shape))
+        if z3:
+            shared.append(picture.box(c, box.y, "z3", "variables", f"{n + 1} groups of {z3[0]}"))
+        top = box.bottom + 0.35
+    output = picture.column(
+        d,
+        TOP,
+        [pixels, (decoder.parameters_layer.name, "convolution", f"1{TIMES}1", f"→ {decoder.num_parameters}")],
+    )
+    picture.title((b + d) / 2, "b) decoder: down, then up", "p(x | z1, z2, z3), q(z3 | x, z1, z2)")
+    picture.chain(down)
+    for upper, lower in itertools.pairwise([*output, *up]):
+        picture.arrows.append([(lower.x, lower.top), (upper.x, upper.bottom)])
+    for i, (left, right) in enumerate(zip(down[2:], up, strict=True)):
+        for box, other in itertools.pairwise([left, *shared[i : i + 1], right]):
+            picture.arrows.append([(box.right, box.y), (other.left, other.y)])
+
+    # a) the latents that are known before the way down.
+    picture.title(a, "a) encoder", "q(z1 | x), q(z2 | x)")
+    entries = [pixels]
+    if z1:
+        pairs = len(networks.image_encoder.convolutions) // 2
+        entries += [
+            ("image_encoder", "convolution", f"{pairs} pairs 3{TIMES}3", f"→ {_sum(z1)}"),
+            ("z1", "variables", _sum(z1)),
+            (
+                "image_features",
+                "convolution",
+                f"→ {_shape(*decoder.sizes[0], networks.image_features.convolutions[-1].filters)}",
+            ),
+        ]
+    boxes = picture.column(a, TOP, entries)
+    picture.chain(boxes)
+    if z1:
+        picture.fan(boxes[-1], [down[1]], (a + b) / 2)
+    if z2:
+        condition = picture.column(
+            a,
+            boxes[-1].bottom + 0.3,
+            [
+                ("conditioning_encoder", "convolution", f"→ {_sum(z2)}"),
+                ("z2", "variables", _sum(z2), "to all blocks"),
+            ],
+        )
+        picture.chain(condition)
+        picture.elbow(boxes[0], condition[0])
+    picture.title(e, "c) prior", "p(z1, z2, z3)")
+    if model.rbm is not None:
+        picture.column(e, TOP, [_machine(model.rbm)])
+    return picture
+
+
+def _sum(units) -> str:
+    return " + ".join(str(n) for n in units)
+
+
 # --- pages ---
 
 _TABLE = re.compile(r"(?<=<!-- parameters -->\n\n).*?(?=\n\n<!-- end -->)", re.DOTALL)
@@ -307,7 +386,12 @@ def write() -> None:
         gc.collect()
     for name in DVAE_PICTURES:
         draw_dvae(build(DVAE, name)).save(picture_path("dvae", name))
-    pixels = {name: pixelvaepp_counts(build(PIXELVAEPP, name)) for name in PIXELVAEPP}
+    pixels = {}
+    for name in PIXELVAEPP:
+        model = build(PIXELVAEPP, name)
+        pixels[name] = pixelvaepp_counts(model)
+        if name in PIXELVAEPP_PICTURES:
+            draw_pixelvaepp(model).save(picture_path("pixelvaepp", name))
     tables = {
         "dvae.md": dvae_table(),
         "dvaepp.md": table(counts, parts_are_rows=True),

@@ -327,9 +327,13 @@ def test_the_table_of_dvaepp():
 @pytest.mark.parametrize("name", architecture.PIXELVAEPP)
 def test_pixelvaepp_of_the_papers_size(name):
     """The paper has 40 million parameters for CIFAR-10, 6 of them for the latents."""
-    counts = architecture.pixelvaepp_counts(architecture.build(architecture.PIXELVAEPP, name))
+    model = architecture.build(architecture.PIXELVAEPP, name)
+    counts = architecture.pixelvaepp_counts(model)
     column = columns(architecture.page_table("pixelvaepp.md"))[name]
     assert column == {part: f"{n:,}" for part, n in counts.items()}
+    if name in architecture.PIXELVAEPP_PICTURES:
+        drawn = picture.read_labels(architecture.picture_path("pixelvaepp", name))
+        assert drawn == architecture.draw_pixelvaepp(model).labels()
     if name == "cifar10":
         assert 39e6 < counts["total"] < 43e6
         assert 5e6 < counts["total"] - counts["PixelCNN++"] < 7e6
@@ -379,7 +383,8 @@ def test_parts_that_are_not_the_model_are_refused():
 
 
 def test_pages_show_every_picture():
-    for page, names in (("dvae", architecture.DVAE_PICTURES), ("dvaepp", architecture.DVAEPP_PICTURES)):
+    for page in ("dvae", "dvaepp", "pixelvaepp"):
+        names = getattr(architecture, f"{page.upper()}_PICTURES")
         text = (architecture.FOLDER / f"{page}.md").read_text(encoding="utf-8")
         shown = set(re.findall(r"\]\(([\w-]+\.svg)\)", text))
         assert shown == {architecture.picture_path(page, name).name for name in names}

@@ -232,128 +232,19 @@ def test_grid_of_colour_images(tmp_path):
     np.testing.assert_allclose(picture[4, 16, :3], [0, 0, 1])
 
 
-class Killed(BaseException):
-    """Stands for a signal: nothing catches it."""
-
-
-# The embedded images have 28 x 28 pixels; features have 14 x 14.
-SMALLEST_DVAEPP = {
-    "num_steps": 2,
-    "steps_per_epoch": 1,
-    "data.batch_size": 50,
-    "model.global_units": "(2, 2)",
-    "model.local_groups": 1,
-    "model.local_channels": 1,
-    "model.down1": "2down",
-    "model.down2": "2",
-    "model.upsample": "2up 2up 2up 2up",
-    "model.q_h": "",
-    "model.p_h": "",
-    "model.context": "2up",
-    "model.decoder": "()",
-    "model.base_scale": 0,
-    "model.num_chains": 5,
-    "model.num_sweeps": 2,
-    "optimizer.plateau_patience": 1,
-    "optimizer.boundaries": "()",
-    "optimizer.factors": "(1.0,)",
-    "evaluation.num_samples": 3,
-}
-
-
-SMALLEST_PIXELVAEPP = {
-    "num_steps": 2,
-    "steps_per_epoch": 1,
-    "model.filters": 2,
-    "model.num_sizes": 2,
-    "model.shared_units": 1,
-    "model.num_chains": 5,
-    "model.num_sweeps": 2,
-    "evaluation.num_samples": 3,
-    "evaluation.log_partition_temperatures": 50,
-    "evaluation.tempering_sweeps": 50,
-}
-
-
-def killed_and_run_again(run, tmp_path, monkeypatch, name, overrides):
-    """Trains to step 2 by the programs, killed while the state of step 2 is written, and evaluates again;
-    compares with an uninterrupted training. Returns the workdir, the report and what was printed.
-    """
-    overrides = [f"--config.{field}={value}" for field, value in overrides.items()]
-    config = [f"--config=trainers/configs/{name}.py", *overrides, "--verbose=0"]
-    workdir, whole = tmp_path / "run", tmp_path / "whole"
-    replace = os.replace
-
-    def killed(source, target):
-        if target.name == "step-00000002.weights.h5":
-            raise Killed
-        replace(source, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", killed)
-        with pytest.raises(Killed):
-            run(train, *config, f"--workdir={workdir}")
-    states = sorted(path.name for path in (workdir / "checkpoints").glob("step-*"))
-    assert states == ["step-00000001.weights.h5"]
-    assert not (workdir / "report.json").exists()
-    trained = {folder: run(train, *config, f"--workdir={folder}") for folder in (workdir, whole)}
-    assert_same_run(workdir, whole, last_step=2)
-    assert [row["step"] for row in metrics(workdir)] == ["1", "2"]
-    assert all(np.isfinite(float(value)) for row in metrics(workdir) for value in row.values() if value)
-    assert trained[workdir][:2] == trained[whole][:2]  # the figures
-    status, out, err = trained[workdir]
-    assert status == 0, err
-    assert "digits, test split, 250 images, 3 importance samples, binary limit (nats an image)" in out
-
-    report = json.loads((workdir / "report.json").read_text())
-    assert report["evaluation"]["elbo"] < report["evaluation"]["log_likelihood"] < 0
-    (workdir / "report.json").unlink()
-    assert run(evaluate, f"--workdir={workdir}", "--num_samples=3")[0] == 0
-    assert json.loads((workdir / "report.json").read_text()) == report
-    return workdir, report
-
-
-@pytest.mark.slow
-def test_programs_with_dvaepp(run, tmp_path, monkeypatch):
-    """Killed and run again, evaluated, and its samples drawn."""
-    workdir, report = killed_and_run_again(run, tmp_path, monkeypatch, "dvaepp_digits", SMALLEST_DVAEPP)
-    assert len(report["evaluation"]["kl_per_group"]) == 2
-    assert len(report["evaluation"]["active_units"]) == 3
-    # Figure 4: 16 runs of five, two in a row.
-    assert image.imread(workdir / "samples_by_global.png").shape[:2] == (2 * (29 * 8 + 1), 2 * (29 * 10 + 1))
-
-    draw = [f"--workdir={workdir}", "--num_samples=5", "--per_global=3"]
-    pictures_of = {}
-    for mean in ("--mean", "--nomean"):
-        status, _, err = run(sample, *draw, mean, f"--out={tmp_path / 'samples.png'}")
-        assert status == 0, err
-        pictures_of[mean] = image.imread(tmp_path / "samples.png")[..., 0]
-        # Three in a row: the second row lacks one.
-        assert pictures_of[mean].shape == (2 * (29 * 2 + 1), 2 * (29 * 3 + 1))
-        assert len(np.unique(pictures_of[mean][60:116, 118:174])) == 1
-    assert set(np.unique(np.round(pictures_of["--nomean"], 2))) == {0.0, 0.5, 1.0}
-    assert len(np.unique(pictures_of["--mean"])) > 3
-
-
-@pytest.mark.slow
-def test_programs_with_pixelvaepp(run, tmp_path, monkeypatch):
-    """Killed and run again, and evaluated: the gains from the first batch are part of the state."""
-    names = "pixelvaepp_digits", SMALLEST_PIXELVAEPP
-    workdir, report = killed_and_run_again(run, tmp_path, monkeypatch, *names)
-    assert len(report["evaluation"]["active_units"]) == 2 + 2 * 2
-    # Two panels of eight rows, with the image first in one picture.
-    assert image.imread(workdir / "samples_by_latents.png").shape[:2] == (2 * (29 * 8 + 1), 2 * (29 * 16 + 1))
-    rows = image.imread(workdir / "reconstructions_by_image.png")[..., 0]
-    assert rows.shape == (2 * (29 * 8 + 1), 2 * (29 * 18 + 1))
-    pairs = image.imread(workdir / "reconstructions.png")[..., 0]
-    for i in range(16):  # in both pictures the images themselves are white and black
-        top, left = 2 * (29 * (i % 8) + 1), 2 * (29 * 9 * (i // 8) + 1)
-        other_top, other_left = 2 * (29 * (i // 4) + 1), 2 * (29 * 2 * (i % 4) + 1)
-        np.testing.assert_array_equal(
-            rows[top : top + 56, left : left + 56],
-            pairs[other_top : other_top + 56, other_left : other_left + 56],
-        )
-    assert not (workdir / "samples_by_global.png").exists()
+def test_rows_of_a_model_that_draws_pixel_by_pixel(tmp_path):
+    """Two panels of eight rows; in one picture the image is first in its row."""
+    images = np.float32(np.random.default_rng(0).random([20, 2, 3, 1]) < 0.5)
+    model = PixelVAEPlusPlus((2, 3, 1), filters=2, residual_layers=1, num_sizes=1, concatenated_units=2)
+    pictures.save_all(tmp_path, model, images, seed=0)
+    assert image.imread(tmp_path / "samples_by_latents.png").shape[:2] == (2 * (3 * 8 + 1), 2 * (4 * 16 + 1))
+    rows = image.imread(tmp_path / "reconstructions_by_image.png")[..., 0]
+    assert rows.shape == (2 * (3 * 8 + 1), 2 * (4 * 18 + 1))
+    for i in range(16):
+        top, left = 2 * (3 * (i % 8) + 1), 2 * (4 * 9 * (i // 8) + 1)
+        shown = rows[top : top + 4 : 2, left : left + 6 : 2]
+        np.testing.assert_allclose(shown, images[i, ..., 0], atol=0.01)
+    assert not (tmp_path / "samples_by_global.png").exists()
 
 
 def test_energy_distances():
@@ -383,3 +274,84 @@ def test_rows_of_colour_images_are_sorted(tmp_path):
     picture = image.imread(tmp_path / "samples_by_latents.png")[..., :3]
     assert picture[:, :49].max() < 0.51  # the grey of the rules
     assert picture[:, 49:].max() > 0.9
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing catches it."""
+
+
+# The embedded images have 28 x 28 pixels; features have 14 x 14.
+SMALLEST_DVAEPP = {
+    "num_steps": 2,
+    "steps_per_epoch": 1,
+    "data.batch_size": 50,
+    "model.global_units": "(2, 2)",
+    "model.local_groups": 1,
+    "model.local_channels": 1,
+    "model.down1": "2down",
+    "model.down2": "2",
+    "model.upsample": "2up 2up 2up 2up",
+    "model.q_h": "",
+    "model.p_h": "",
+    "model.context": "2up",
+    "model.decoder": "()",
+    "model.base_scale": 0,
+    "model.num_chains": 5,
+    "model.num_sweeps": 2,
+    "optimizer.plateau_patience": 1,
+    "optimizer.boundaries": "()",
+    "optimizer.factors": "(1.0,)",
+    "evaluation.num_samples": 3,
+}
+
+
+@pytest.mark.slow
+def test_programs_with_dvaepp(run, tmp_path, monkeypatch):
+    """Killed while it writes the state of step 2, run again, evaluated, and its samples drawn."""
+    overrides = [f"--config.{name}={value}" for name, value in SMALLEST_DVAEPP.items()]
+    config = ["--config=trainers/configs/dvaepp_digits.py", *overrides, "--verbose=0"]
+    workdir, whole = tmp_path / "run", tmp_path / "whole"
+    replace = os.replace
+
+    def killed(source, target):
+        if target.name == "step-00000002.weights.h5":
+            raise Killed
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(Killed):
+            run(train, *config, f"--workdir={workdir}")
+    states = sorted(path.name for path in (workdir / "checkpoints").glob("step-*"))
+    assert states == ["step-00000001.weights.h5"]
+    assert not (workdir / "report.json").exists()
+    trained = {folder: run(train, *config, f"--workdir={folder}") for folder in (workdir, whole)}
+    assert_same_run(workdir, whole, last_step=2)
+    assert [row["step"] for row in metrics(workdir)] == ["1", "2"]
+    assert all(np.isfinite(float(value)) for row in metrics(workdir) for value in row.values())
+    assert trained[workdir][:2] == trained[whole][:2]  # the figures
+    status, out, err = trained[workdir]
+    assert status == 0, err
+    assert "digits, test split, 250 images, 3 importance samples, binary limit (nats an image)" in out
+
+    report = json.loads((workdir / "report.json").read_text())
+    assert report["evaluation"]["elbo"] < report["evaluation"]["log_likelihood"] < 0
+    assert len(report["evaluation"]["kl_per_group"]) == 2
+    assert len(report["evaluation"]["active_units"]) == 3
+    (workdir / "report.json").unlink()
+    assert run(evaluate, f"--workdir={workdir}", "--num_samples=3")[0] == 0
+    assert json.loads((workdir / "report.json").read_text()) == report
+    # Figure 4: 16 runs of five, two in a row.
+    assert image.imread(workdir / "samples_by_global.png").shape[:2] == (2 * (29 * 8 + 1), 2 * (29 * 10 + 1))
+
+    draw = [f"--workdir={workdir}", "--num_samples=5", "--per_global=3"]
+    pictures_of = {}
+    for mean in ("--mean", "--nomean"):
+        status, _, err = run(sample, *draw, mean, f"--out={tmp_path / 'samples.png'}")
+        assert status == 0, err
+        pictures_of[mean] = image.imread(tmp_path / "samples.png")[..., 0]
+        # Three in a row: the second row lacks one.
+        assert pictures_of[mean].shape == (2 * (29 * 2 + 1), 2 * (29 * 3 + 1))
+        assert len(np.unique(pictures_of[mean][60:116, 118:174])) == 1
+    assert set(np.unique(np.round(pictures_of["--nomean"], 2))) == {0.0, 0.5, 1.0}
+    assert len(np.unique(pictures_of["--mean"])) > 3

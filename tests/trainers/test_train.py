@@ -14,6 +14,7 @@ import tfdvae
 from tests.trainers.experiments import assert_same_run, metrics, summary_tags, tiny_config, weights
 from tfdvae.models import DVAE
 from trainers import evaluate, experiment, train
+from trainers.configs import pixelvaepp_digits
 
 
 def test_workdir_of_a_finished_training(finished):
@@ -167,6 +168,32 @@ def test_interrupted_training_ends_like_an_uninterrupted_one(finished, tmp_path,
     config.steps_per_execution = 1  # has no part in the results
     train.train(config, workdir, verbose=0)
     assert_same_run(workdir, finished)
+
+
+@pytest.mark.slow
+def test_interrupted_training_of_pixelvaepp(tmp_path, monkeypatch):
+    """What the first batch sets, gains and biases, is part of the state."""
+    config = pixelvaepp_digits.get_config()
+    config.num_steps, config.steps_per_epoch = 2, 1
+    config.model.filters, config.model.num_sizes = 2, 1
+    config.model.num_chains, config.model.num_sweeps = 5, 2
+    workdir, whole = tmp_path / "run", tmp_path / "whole"
+    replace = os.replace
+
+    def killed(source, target):
+        if target.name == "step-00000002.weights.h5":
+            raise Killed
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(Killed):
+            train.train(config, workdir, verbose=0)
+    states = sorted(path.name for path in (workdir / "checkpoints").glob("step-*"))
+    assert states == ["step-00000001.weights.h5"]
+    for folder in (workdir, whole):
+        train.train(config, folder, verbose=0)
+    assert_same_run(workdir, whole, last_step=2)
 
 
 @pytest.mark.slow
