@@ -14,6 +14,7 @@ FEW_STEPS = {
     "dvae": {"NUM_STEPS": 20, "NUM_EPOCHS": 2, "NUM_SAMPLES": 20},
     "dvaepp": {"NUM_STEPS": 20, "NUM_EPOCHS": 2, "NUM_SAMPLES": 12},
     "estimators": {"NUM_DRAWS": 200, "NUM_STEPS": 20, "NUM_EPOCHS": 2, "NUM_SAMPLES": 10},
+    "pixelvaepp": {"NUM_STEPS": 6, "NUM_EPOCHS": 2, "NUM_SAMPLES": 3},
     "serving": {"NUM_STEPS": 20, "NUM_EPOCHS": 2, "NUM_SAMPLES": 10},
 }
 # Folders that name a machine or a user, on the usual systems.

@@ -33,6 +33,7 @@ FIGURES = {
     ),
     "dvaepp": ("scales", "balancing", "curves", "pictures", "likelihood"),
     "estimators": ("bias-figure", "bounds", "curves"),
+    "pixelvaepp": ("causal", "training", "rows", "complete"),
     "serving": ("pictures",),
 }
 
