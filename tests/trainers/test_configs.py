@@ -23,6 +23,7 @@ from trainers.configs import (
     dvaepp_digits,
     dvaepp_mnist_small,
     pixelvaepp,
+    pixelvaepp_cifar10_small,
     pixelvaepp_digits,
     pixelvaepp_mnist_small,
     section_7_1,
@@ -245,12 +246,15 @@ def test_config_survives_the_workdir(tmp_path):
 def test_every_config_file_is_tested():
     files = {path.stem for path in pathlib.Path(base.__file__).parent.glob("*.py")}
     small = {"dvaepp_cifar10_small", "dvaepp_digits", "dvaepp_mnist_small"}
-    small |= {"hybrid_digits", "hybrid_cifar10_small", "pixelvaepp_digits", "pixelvaepp_mnist_small"}
+    small |= {"hybrid_digits", "hybrid_cifar10_small"}
+    small |= {"pixelvaepp_cifar10_small", "pixelvaepp_digits", "pixelvaepp_mnist_small"}
     large = {"dvaepp", "hybrid", "pixelvaepp", "section_7_1", "section_7_2"}
     assert files == {"__init__", "base", "digits", *large, *small}
 
 
-@pytest.mark.parametrize("module", [pixelvaepp, pixelvaepp_digits, pixelvaepp_mnist_small])
+@pytest.mark.parametrize(
+    "module", [pixelvaepp, pixelvaepp_cifar10_small, pixelvaepp_digits, pixelvaepp_mnist_small]
+)
 def test_pixelvaepp_trains_by_the_surrogate_of_the_paper(module):
     """The architectures are tested with their table in the docs."""
     config = module.get_config()
@@ -258,7 +262,11 @@ def test_pixelvaepp_trains_by_the_surrogate_of_the_paper(module):
     assert (objective.kl, objective.path_derivative) == ("energy", True)
     assert objective.scheduled_values(0) == {"kl_factor": 0.0, "concrete_temperature": 0.25}
     assert objective.scheduled_values(config.num_steps)["kl_factor"] == 1.0
+    if module is not pixelvaepp:
+        experiment.check(config)
+        assert experiment.model(config, data_dir=False).rbm is not None
     config.concrete.final, config.model.concatenated_units = 0.5, ()
+    config.model.conditioning_units = config.model.shared_units = 0
     assert experiment.objective(config).scheduled_values(config.num_steps)["concrete_temperature"] == 0.5
     if module is not pixelvaepp:
         alone = experiment.model(config, data_dir=False)
