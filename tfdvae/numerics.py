@@ -75,6 +75,12 @@ def reshape_event(values: tf.Tensor, ndims: int, shape) -> tf.Tensor:
     return tf.reshape(values, tf.concat([tf.shape(values)[: values.shape.rank - ndims], shape], axis=0))
 
 
+def cropped(images, size) -> tf.Tensor:
+    """The first rows and columns of images `[batch, height, width, channels]`, not copied if they are all."""
+    height, width = size
+    return images if tuple(images.shape[1:3]) == (height, width) else images[:, :height, :width]
+
+
 def repeat_pixels(x: tf.Tensor) -> tf.Tensor:
     """Each pixel as four: `[..., height, width, channels]` to `[..., 2 height, 2 width, channels]`."""
     images, restored = flat_images(x)

@@ -9,7 +9,7 @@ the convolutions keep a stream causal, for they see no later places than their o
 import keras
 import tensorflow as tf
 
-from tfdvae import random
+from tfdvae import numerics, random
 from tfdvae._validation import positive_integer, positive_integers
 from tfdvae.layers.dropout import Dropout
 from tfdvae.layers.weight_normalization import WeightNormalizedConv2D
@@ -118,8 +118,7 @@ class Enlarged(keras.layers.Layer):
 
     def call(self, x):
         """Maps images `[batch, height, width, channels]` to larger ones."""
-        height, width = self.output_size
-        return tf.nn.depth_to_space(self.product(x), 2)[:, :height, :width]
+        return numerics.cropped(tf.nn.depth_to_space(self.product(x), 2), self.output_size)
 
     def get_config(self):
         """Returns the configuration."""

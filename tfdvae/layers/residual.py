@@ -75,8 +75,7 @@ class ResizingBlock(keras.layers.Layer):
         return keras.regularizers.L2(self.weight_decay) if self.weight_decay else None
 
     def _cropped(self, x):
-        height, width = self.output_size or x.shape[1:3]
-        return x if x.shape[1:3] == (height, width) else x[:, :height, :width]
+        return numerics.cropped(x, self.output_size or x.shape[1:3])
 
     def get_config(self):
         """Returns the configuration."""

@@ -5,7 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
-from tfdvae import random
+from tfdvae import numerics, random
 from tfdvae.layers.convolution import Conv2DTranspose
 from tfdvae.layers.residual import halved_sizes
 from tfdvae.layers.weight_normalization import WeightNormalizedConv2D
@@ -127,8 +127,8 @@ class ImageFeatures(LatentNetwork):
         """`[batch, height, width, filters[-1]]` from latents `[batch, units]`."""
         x = tf.nn.elu(self.dense(z))[:, tf.newaxis, tf.newaxis]
         layers = zip(self.enlargements, self.convolutions, self.sizes, strict=True)
-        for enlargement, convolution, (height, width) in layers:
-            x = tf.nn.elu(enlargement(x)[:, :height, :width])
+        for enlargement, convolution, size in layers:
+            x = tf.nn.elu(numerics.cropped(enlargement(x), size))
             x = tf.nn.elu(convolution(x))
         return x
 
@@ -161,8 +161,7 @@ class MapFeatures(LatentNetwork):
     def call(self, z):
         """`[batch, height, width, channels]` from latents `[batch, units]`."""
         maps = tf.reshape(tf.nn.elu(self.dense(z)), [-1, *self.map_size, 1])
-        height, width = self.size
-        return self.enlargement(maps)[:, :height, :width]
+        return numerics.cropped(self.enlargement(maps), self.size)
 
 
 class LatentNetworks(keras.layers.Layer):
