@@ -34,13 +34,18 @@ def small(**arguments):
     return PixelVAEPlusPlus((2, 3, 1), seed=1, **{**sizes, **arguments})
 
 
-@functools.cache
-def model(name, scale=0.7):
-    """With random weights, far from zero."""
-    model = small(**GROUPS[name])
+def with_random_weights(model, scale):
+    """The model, its weights drawn anew."""
     rng = np.random.default_rng(0)
     for variable in model.trainable_variables:
         variable.assign(rng.normal(0.0, scale, variable.shape))
+    return model
+
+
+@functools.cache
+def model(name, scale=0.7):
+    """With random weights, far from zero."""
+    model = with_random_weights(small(**GROUPS[name]), scale)
     if model.rbm is not None:
         model.update_log_partition(seed=0)
     return model
