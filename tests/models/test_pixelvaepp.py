@@ -30,8 +30,8 @@ GROUPS = {
 
 def small(**arguments):
     """Not yet trained."""
-    sizes = dict(filters=3, residual_layers=1, num_sizes=2)
-    return PixelVAEPlusPlus((2, 3, 1), seed=1, **{**sizes, **arguments})
+    defaults = dict(image_shape=(2, 3, 1), filters=3, residual_layers=1, num_sizes=2)
+    return PixelVAEPlusPlus(seed=1, **{**defaults, **arguments})
 
 
 def with_random_weights(model, scale):
@@ -246,3 +246,37 @@ def test_the_progress_bar_counts_rows_and_changes_nothing(capsys):
 def test_arguments_that_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         small(**{"concatenated_units": (2, 2), **arguments})
+
+
+def test_features_of_importance_samples_are_bounded():
+    """Numbers of one layer, of all samples that are evaluated at a time."""
+    for shape, filters in (((28, 28, 1), 2), ((32, 32, 3), 4)):
+        built = small(**GROUPS["none"], filters=filters, image_shape=shape)
+        assert 2**23 < built.importance_rows * filters * shape[0] * shape[1] <= 2**24
+
+
+def test_posterior_means_in_parts_are_those_of_all_samples(monkeypatch):
+    """Groups that know others are averaged over samples of these, some at a time."""
+    whole = model("all")
+    parts = []
+    trace = whole.posterior_trace
+
+    def counted(x, *, seed, num_samples=None):
+        parts.append(num_samples)
+        return trace(x, seed=seed, num_samples=num_samples)
+
+    monkeypatch.setattr(whole, "posterior_trace", counted)
+    monkeypatch.setattr(whole, "importance_rows", 64 * 100)
+    means = np.concatenate(whole.posterior_means(EVERY, seed=0, num_samples=1_050), axis=1)
+    assert parts == [100] * 10 + [50]
+    monkeypatch.setattr(whole, "importance_rows", 64 * 2_000)
+    others = np.concatenate(whole.posterior_means(EVERY, seed=1, num_samples=2_000), axis=1)
+    # Means in [0, 1]: Hoeffding with a false-failure rate of 1e-6 over all entries.
+    bound = np.sqrt(np.log(2e6 * means.size) / 2 * (1 / 1_050 + 1 / 2_000))
+    assert np.abs(means - others).max() < bound
+    assert bound < 0.15 < 0.5 < means.max(), "the test must have power"
+    assert [model(name).groups_are_independent for name in ("concatenated", "shared", "all")] == [
+        True,
+        True,
+        False,
+    ]

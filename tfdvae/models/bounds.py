@@ -18,6 +18,7 @@ from tfdvae.objectives.elbo import add_log_partition
 from tfdvae.objectives.kl import kl_per_group, log_posterior, log_prior, log_ratios
 
 LIMITS = ("binary", "smoothed")
+ROWS_OF_FEATURE_MAPS = 1_024  # for `importance_rows`: feature maps of more at a time only fill the memory
 ELBO_ARGUMENTS = ("kl_factor", "kl_balancing", "training_samples")
 
 
@@ -73,7 +74,7 @@ class BoundedModel(MeasuredModel):
     prior = None
     smoothing = None
     bound = "joint"
-    importance_rows = 8_192  # samples times images that `log_likelihood` evaluates at a time
+    importance_rows = 8_192  # samples times images that `log_likelihood` evaluates at a time, at most
     posterior_samples = 100  # of `posterior_means`, by default
     seed_salt = "latents"  # what keeps the seeds of several fields of latents apart
 
@@ -159,9 +160,24 @@ class BoundedModel(MeasuredModel):
         """
         num_samples = self.posterior_samples if num_samples is None else num_samples
         num_samples = positive_integer("num_samples", num_samples)
-        if sum(map(len, self.latent_shapes)) == 1:  # there are no earlier groups
-            num_samples = None
-        trace = self.posterior_trace(x, seed=seed, num_samples=num_samples)
+        x = self._check_images(x)
+        if self.groups_are_independent:
+            return self._group_means(self.posterior_trace(x, seed=seed))
+        chunk, totals = max(1, self.importance_rows // max(1, x.shape[0])), None
+        for i, start in enumerate(range(0, num_samples, chunk)):
+            size = min(chunk, num_samples - start)
+            seed_i = seed if i == 0 else random.fold_in(seed, i)
+            means = self._group_means(self.posterior_trace(x, seed=seed_i, num_samples=size))
+            parts = [mean * (size / num_samples) for mean in means]
+            totals = parts if totals is None else [a + b for a, b in zip(totals, parts, strict=True)]
+        return totals
+
+    @property
+    def groups_are_independent(self) -> bool:
+        """Whether q of each group depends on x alone, for `posterior_means`."""
+        return sum(map(len, self.latent_shapes)) == 1
+
+    def _group_means(self, trace):
         means = []
         for group in trace.groups:
             mean = group.q.mean

@@ -12,6 +12,7 @@ from tfdvae.boltzmann.negative_phases import make_negative_phase, phase_config
 from tfdvae.latents import Group, Trace
 from tfdvae.layers import DenseStack, OwnNetwork
 from tfdvae.models.base import Decoded, DiscreteVAE
+from tfdvae.models.bounds import ROWS_OF_FEATURE_MAPS
 from tfdvae.models.decoders import OwnDecoder
 from tfdvae.models.pixels import checked_data_mean, make_pixels, serialized
 from tfdvae.models.priors import make_prior, smoothing_or_default
@@ -139,6 +140,7 @@ class DVAE(DiscreteVAE):
         else:
             latents_shape = (sum(self.latent_units),)
             self.decoder = OwnDecoder(decoder, latents_shape, self.image_shape, self.pixels, name="decoder")
+            self.importance_rows = ROWS_OF_FEATURE_MAPS
         self.data_mean = self.add_weight(
             shape=(pixels,), initializer="zeros", trainable=False, name="data_mean"
         )

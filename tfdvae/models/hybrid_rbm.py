@@ -14,6 +14,7 @@ from tfdvae.boltzmann.negative_phases import make_negative_phase, phase_config
 from tfdvae.latents import Bernoulli, BoltzmannPrior, Group, Trace
 from tfdvae.layers import OwnNetwork
 from tfdvae.models.base import Decoded, DiscreteVAE
+from tfdvae.models.bounds import ROWS_OF_FEATURE_MAPS
 from tfdvae.models.decoders import OwnDecoder
 from tfdvae.models.mirrored import Mirrored
 from tfdvae.models.pixels import checked_data_mean, make_pixels, serialized
@@ -113,6 +114,9 @@ class HybridRBM(DiscreteVAE):
         )
         if data_mean is not None:
             self._set_data_mean(data_mean)
+        is_fully_connected = self._given_networks["decoder"] is None and not isinstance(self.network, str)
+        if not is_fully_connected or self.likelihood != "bernoulli":
+            self.importance_rows = ROWS_OF_FEATURE_MAPS
         self._finish_init()
 
     def _set_data_mean(self, data_mean):

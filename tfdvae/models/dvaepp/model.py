@@ -15,6 +15,7 @@ from tfdvae.layers.normalization import make_batch_normalization
 from tfdvae.layers.own import residual_or_own
 from tfdvae.layers.residual import halved_sizes
 from tfdvae.models.base import Decoded, DiscreteVAE
+from tfdvae.models.bounds import ROWS_OF_FEATURE_MAPS
 from tfdvae.models.decoders import Decoder, OwnDecoder
 from tfdvae.models.dvaepp.local import LocalLatents
 from tfdvae.models.pixels import make_pixels, serialized
@@ -82,7 +83,7 @@ class DVAEPlusPlus(DiscreteVAE):
         no valid bound.
     """
 
-    importance_rows = 1_024  # feature maps of more images at a time only fill the memory
+    importance_rows = ROWS_OF_FEATURE_MAPS
     posterior_samples = 10
     seed_salt = "dvaepp"
     bound = "marginal"  # of directed groups

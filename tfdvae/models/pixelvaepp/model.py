@@ -1,6 +1,7 @@
 """PixelVAE++: an autoregressive decoder with up to three kinds of discrete latents (Sadeghi et al., 2019)."""
 
 import contextlib
+import math
 from typing import NamedTuple
 
 import keras
@@ -21,6 +22,8 @@ from tfdvae.models.pixelvaepp.pixel_cnn import PixelCNN, Streams
 from tfdvae.models.pixelvaepp.samples import number_of_samples, repeated, restored, rows
 from tfdvae.models.priors import make_factorial_prior, smoothing_or_default
 from tfdvae.objectives.kl import log_posterior, log_prior
+
+FEATURES = 2**24
 
 
 class PixelVAELatents(NamedTuple):
@@ -72,6 +75,8 @@ class PixelVAEPlusPlus(DiscreteVAE):
     Raises:
       ValueError: for unknown names, and numbers that are not positive.
     """
+
+    posterior_samples = 10
 
     def __init__(
         self,
@@ -151,6 +156,8 @@ class PixelVAEPlusPlus(DiscreteVAE):
             autograph=False,
         )
         self._shows_progress = False
+        # Features of so many images at a time have `FEATURES` numbers a layer: 64 MiB.
+        self.importance_rows = max(1, FEATURES // (self.filters * math.prod(self.image_shape[:2])))
         self._finish_init()
 
     def _sides_of_groups(self):
@@ -310,6 +317,12 @@ class PixelVAEPlusPlus(DiscreteVAE):
             yield
         finally:
             self._shows_progress = False
+
+    @property
+    def groups_are_independent(self) -> bool:
+        """Those of z1 and z2 given x are, those of z3 know both."""
+        concatenated, conditioning, shared = self.latent_shapes
+        return not shared or not (concatenated or conditioning)
 
     @property
     def latent_shapes(self) -> PixelVAELatents:
