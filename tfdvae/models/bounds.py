@@ -163,10 +163,14 @@ class BoundedModel(MeasuredModel):
         x = self._check_images(x)
         if self.groups_are_independent:
             return self._group_means(self.posterior_trace(x, seed=seed))
-        chunk, totals = max(1, self.importance_rows // max(1, x.shape[0])), None
+        chunk, totals = max(1, self.importance_rows // (x.shape[0] or 1)), None
+        of_rows = random.are_row_seeds(seed)
         for i, start in enumerate(range(0, num_samples, chunk)):
             size = min(chunk, num_samples - start)
-            seed_i = seed if i == 0 else random.fold_in(seed, i)
+            if of_rows:
+                seed_i = random.sample_seeds(seed, size, first=start)
+            else:
+                seed_i = seed if i == 0 else random.fold_in(seed, i)
             means = self._group_means(self.posterior_trace(x, seed=seed_i, num_samples=size))
             parts = [mean * (size / num_samples) for mean in means]
             totals = parts if totals is None else [a + b for a, b in zip(totals, parts, strict=True)]
