@@ -116,16 +116,22 @@ def input_of_batch(data):
 
 
 def first_batch(arguments, seed):
-    """Images of the first batch of what `fit` is given; `None` of a generator."""
+    """Images of the first batch of what `fit` is given; `None` of a generator, and where there are none."""
     x = arguments.get("x")
+    if isinstance(x, dict):
+        x = input_of_batch(x)
     if isinstance(x, tf.data.Dataset):
-        batch = next(iter(x))
+        batch = next(iter(x), None)
     elif isinstance(x, keras.utils.PyDataset):
         batch = x[0]
     elif hasattr(x, "shape"):
-        count = min(len(x), arguments.get("batch_size") or 32)
-        rows = np.random.default_rng(random.integer(seed, salt="initialize")).permutation(len(x))[:count]
+        rows = int(len(x) * (1.0 - (arguments.get("validation_split") or 0.0)))  # others are not trained on
+        rows = np.random.default_rng(random.integer(seed, salt="initialize")).permutation(rows)
+        rows = rows[: arguments.get("batch_size") or 32]
         batch = np.asarray(x)[rows]
     else:
         return None
-    return batch[0] if isinstance(batch, tuple | list) else batch
+    if batch is None:
+        return None
+    batch = input_of_batch(tuple(batch) if isinstance(batch, list) else batch)
+    return batch if len(batch) else None

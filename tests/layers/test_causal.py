@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.layers.test_pre_activation import elu, images, with_random_weights
-from tfdvae.layers.causal import CausalConv2D, Enlarged, GatedBlock, shift_down, shift_right
+from tfdvae.layers.causal import DIRECTIONS, CausalConv2D, Enlarged, GatedBlock, shift_down, shift_right
+from tfdvae.layers.convolution import Conv2D
 
 SEEN = {  # places relative to the own one
     ("down", (2, 3)): {(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0), (0, 1)},
@@ -135,3 +137,17 @@ def test_a_configuration_makes_the_same_layer(layer):
 def test_convolutions_that_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         CausalConv2D(2, *arguments)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_an_empty_batch_in_a_graph(padding):
+    """TensorFlow fuses paddings with convolutions there."""
+    convolution = Conv2D(3, 2, padding=padding)
+    convolution(np.zeros([1, 4, 4, 2], np.float32))
+    layers = [CausalConv2D(3, direction) for direction in DIRECTIONS]
+    for layer in (convolution, *layers):
+        layer(np.zeros([1, 4, 4, 2], np.float32))
+        function = tf.function(layer.__call__, input_signature=[tf.TensorSpec([None, 4, 4, 2])])
+        for count in (0, 2):
+            size = 3 if layer is convolution and padding == "valid" else 4
+            assert function(tf.zeros([count, 4, 4, 2])).shape == (count, size, size, 3)

@@ -187,6 +187,8 @@ def test_codes_are_clipped_logits_with_noise(dropout):
             r"`encoder` must yield the logits of q\(z \| x\), 3 numbers for each image",
         ),
         ({"decoder": keras.layers.Dense(3)}, "`decoder` must yield the parameters of all pixels"),
+        ({"data_mean": np.full([1, 2, 3], 0.5)}, r"`data_mean` must be .* Received: shape \(1, 2, 3\)"),
+        ({"data_mean": []}, r"`data_mean` must be .* Received: shape \(0,\)"),
         ({"data_mean": np.full(6, 2.0)}, r"`data_mean` must be .* values in \[0, 1\]"),
         ({"network": (0,)}, "`network` must be a positive integer. Received: network=0"),
     ],

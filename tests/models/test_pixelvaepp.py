@@ -280,3 +280,53 @@ def test_posterior_means_in_parts_are_those_of_all_samples(monkeypatch):
         True,
         False,
     ]
+
+
+def test_batches_as_tfds_yields_them_initialize_too():
+    batches = tf.data.Dataset.from_tensor_slices({"image": EVERY}).batch(8)
+    for train in (
+        lambda m: m.fit(batches, verbose=0),
+        lambda m: m.fit({"image": EVERY}, batch_size=8, verbose=0),
+        lambda m: m.train_on_batch({"image": EVERY}),
+    ):
+        model = small(**GROUPS["none"])
+        model.compile()
+        train(model)
+        assert int(model.initialized) == 1
+
+
+def test_what_is_not_trained_on_does_not_initialize(monkeypatch):
+    model, seen = small(**GROUPS["none"]), []
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="compile"):
+        model.fit(EVERY, verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    with pytest.raises(ValueError, match=r"must have images. Received: the shape \(0, 2, 3, 1\)"):
+        model.initialize(EVERY[:0])
+    model.compile()
+    monkeypatch.setattr(model, "initialize", seen.append)
+    model.fit(EVERY, validation_split=0.5, batch_size=64, verbose=0)
+    assert {x.tobytes() for x in seen[0]} == {x.tobytes() for x in EVERY[:32]}
+
+
+def test_an_image_of_one_pixel():
+    one = small(image_shape=(1, 1, 1), concatenated_units=2, prior="bernoulli", num_sizes=1)
+    both = np.array([0.0, 1.0], np.float32).reshape(2, 1, 1, 1)
+    states = list(itertools.product([0.0, 1.0], repeat=2))
+    total = sum(
+        np.exp(one.log_joint(both, one.structured([np.tile(np.float32(z), (2, 1))])).numpy()).sum()
+        for z in states
+    )
+    np.testing.assert_allclose(total, 1.0, rtol=1e-5)
+    assert one.sample(3, seed=0).shape == (3, 1, 1, 1)
+
+
+def test_a_likelihood_that_cannot_be_drawn_from_uniforms_is_refused():
+    class Own:
+        """All that other decoders ask for."""
+
+        num_parameters = max_value = data_message = are_valid = scaled = log_prob = sample = mean = None
+
+    with pytest.raises(ValueError, match="without from_uniforms, num_uniforms"):
+        small(**GROUPS["none"], likelihood=Own())

@@ -33,7 +33,12 @@ class _Convolution:
             return super().call(inputs)
         count = tf.shape(inputs)[0]
         missing = tf.cast(tf.equal(count, 0), tf.int32)
-        outputs = super().call(tf.pad(inputs, [[0, missing], [0, 0], [0, 0], [0, 0]]))
+        # As `PadV2`: TensorFlow fuses `Pad` with a convolution without padding, and forgets the batch there.
+        paddings = [[0, missing], [0, 0], [0, 0], [0, 0]]
+        zero = tf.zeros([], inputs.dtype)
+        padded = tf.raw_ops.PadV2(input=inputs, paddings=paddings, constant_values=zero)
+        padded.set_shape([None, *inputs.shape[1:]])
+        outputs = super().call(padded)
         return tf.slice(outputs, [0, 0, 0, 0], [count, *outputs.shape[1:]])
 
 

@@ -175,7 +175,9 @@ class DiscreteVAE(BoundedModel):
         groups = self.sample_prior(num_global, seed=seed_global, num_sweeps=num_sweeps)[0]
         free = [[None] * len(field) for field in self.latent_shapes[1:]]
         given = [[tf.repeat(group, per_global, axis=0) for group in groups], *free]
-        latents = self.sample_prior(num_global * per_global, seed=seed_local, given=given)
+        latents = self.sample_prior(
+            num_global * per_global, seed=seed_local, given=given, num_sweeps=num_sweeps
+        )
         return self.decode(latents, seed=seed_x, mean=mean)
 
     def _given(self, given, num_samples) -> dict[int, tf.Tensor]:

@@ -51,8 +51,10 @@ class Pixels(Protocol):
         """Pictures without noise."""
 
 
-def make_pixels(likelihood, channels: int, num_components: int = 10) -> Pixels:
+def make_pixels(likelihood, channels: int, num_components: int = 10, pixel_by_pixel: bool = False) -> Pixels:
     """The likelihood that a model was given, by name (one of `PIXELS`) or as an object.
+
+    `pixel_by_pixel` asks for what an autoregressive decoder needs too.
 
     Raises:
       ValueError: if it is neither.
@@ -61,11 +63,12 @@ def make_pixels(likelihood, channels: int, num_components: int = 10) -> Pixels:
         return BernoulliPixels(channels)
     if likelihood == "discretized_logistic_mixture":
         return DiscretizedLogisticPixels(channels, num_components)
-    missing = sorted(name for name in _NAMES if not hasattr(likelihood, name))
+    names = (*_NAMES, "num_uniforms", "from_uniforms") if pixel_by_pixel else _NAMES
+    missing = sorted(name for name in names if not hasattr(likelihood, name))
     if isinstance(likelihood, str) or missing:
         raise ValueError(
             f"`likelihood` must be one of {PIXELS}, or have what `tfdvae.models.pixels.Pixels` names. "
-            f"Received: likelihood={likelihood!r}"
+            f"Received: likelihood={likelihood!r}, without {', '.join(missing)}"
         )
     return likelihood
 
@@ -86,11 +89,13 @@ def checked_data_mean(data_mean, image_shape, max_value=1.0) -> np.ndarray:
       ValueError: if it has another size, or values outside of [0, max_value].
     """
     data_mean = np.asarray(data_mean, np.float32)
+    shapes = [image_shape, (math.prod(image_shape),)] + [image_shape[:-1]] * (image_shape[-1] == 1)
     inside = np.all((data_mean >= 0) & (data_mean <= max_value))
-    if data_mean.size != math.prod(image_shape) or not inside:
+    if data_mean.shape not in shapes or not inside:
+        least, largest = data_mean.min(initial=np.inf), data_mean.max(initial=-np.inf)
         raise ValueError(
             f"`data_mean` must be an image of shape {image_shape} with values in [0, {max_value:g}]. "
-            f"Received: shape {data_mean.shape}, range {data_mean.min()} to {data_mean.max()}"
+            f"Received: shape {data_mean.shape}, range {least} to {largest}"
         )
     return data_mean.reshape(image_shape)
 

@@ -112,7 +112,10 @@ class ImageFeatures(LatentNetwork):
         super().__init__(seed, **kwargs)
         sizes = halved_sizes(*image_size)[::-1][1:]
         dense, *filters = filters
-        filters = [filters[0]] * (len(sizes) - len(filters)) + filters[-len(sizes) :]
+        if sizes:
+            filters = [filters[0]] * (len(sizes) - len(filters)) + filters[-len(sizes) :]
+        else:  # an image of one pixel
+            dense, filters = filters[-1], []
         self.dense = self._dense("dense", units, dense)
         self.sizes, self.enlargements, self.convolutions = sizes, [], []
         for i, (inputs, n) in enumerate(zip([dense, *filters], filters, strict=False)):

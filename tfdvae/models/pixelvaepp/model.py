@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdvae import random
-from tfdvae._keras_options import checked_arguments, first_batch
+from tfdvae._keras_options import checked_arguments, first_batch, input_of_batch
 from tfdvae._validation import not_negative_integer, positive_integer, positive_integers, rate
 from tfdvae.boltzmann.negative_phases import make_negative_phase, phase_config
 from tfdvae.latents import Group, Trace, draws
@@ -102,7 +102,7 @@ class PixelVAEPlusPlus(DiscreteVAE):
     ):
         super().__init__(image_shape, seed, **kwargs)
         self.likelihood, self.num_components = likelihood, positive_integer("num_components", num_components)
-        self.pixels = make_pixels(likelihood, self.image_shape[-1], num_components)
+        self.pixels = make_pixels(likelihood, self.image_shape[-1], num_components, pixel_by_pixel=True)
         self.filters = positive_integer("filters", filters)
         self.residual_layers = positive_integer("residual_layers", residual_layers)
         self.num_sizes = positive_integer("num_sizes", num_sizes)
@@ -176,8 +176,11 @@ class PixelVAEPlusPlus(DiscreteVAE):
         `fit` and `train_on_batch` do so once in the life of a model, before its first step.
         """
         (seed,) = random.split(self.seed, 1, salt="initialize")
+        x = self._check_images(x)
+        if not len(x):
+            raise ValueError(f"The batch to initialize from must have images. Received: the shape {x.shape}")
         with initialization_from_data():
-            self.trace(self._check_images(x), self.draw("binary", seed=seed))
+            self.trace(x, self.draw("binary", seed=seed))
         self.initialized.assign(1)
 
     def fit(self, *args, **kwargs):
@@ -186,7 +189,7 @@ class PixelVAEPlusPlus(DiscreteVAE):
         not by a generator, of which a batch would be lost: call `initialize` before.
         """
         arguments = checked_arguments(self, keras.Model.fit, *args, **kwargs)
-        if not int(self.initialized.numpy()):
+        if self.compiled and not int(self.initialized.numpy()):
             batch = first_batch(arguments, self.seed)
             if batch is not None:
                 self.initialize(batch)
@@ -194,8 +197,10 @@ class PixelVAEPlusPlus(DiscreteVAE):
 
     def train_on_batch(self, x, *args, **kwargs):
         """As `DiscreteVAE.train_on_batch`; the first batch initializes the model."""
-        if not int(self.initialized.numpy()):
-            self.initialize(x)
+        if self.compiled and not int(self.initialized.numpy()):
+            batch = input_of_batch(x)
+            if len(batch):
+                self.initialize(batch)
         return super().train_on_batch(x, *args, **kwargs)
 
     # --- the model ---
@@ -312,11 +317,11 @@ class PixelVAEPlusPlus(DiscreteVAE):
 
         Outside of a `tf.function`, and not in `predict`: these draw in graphs, which have no bar.
         """
-        self._shows_progress = True
+        before, self._shows_progress = self._shows_progress, True
         try:
             yield
         finally:
-            self._shows_progress = False
+            self._shows_progress = before
 
     @property
     def groups_are_independent(self) -> bool:
