@@ -146,6 +146,10 @@ def _shape(*sizes) -> str:
     return TIMES.join(str(n) for n in sizes)
 
 
+def _sum(units) -> str:
+    return " + ".join(str(n) for n in units)
+
+
 def _residual(stack, *lines):
     blocks = textwrap.wrap(stack.blocks_spec.replace("down", "↓").replace("up", "↑"), 18)
     shape = _shape(*stack.output_shape_of_images)
@@ -154,7 +158,7 @@ def _residual(stack, *lines):
 
 def _dense(stack):
     widths = [str(n) for n in (*stack.hidden_units, stack.output_units)]
-    lines = [" + ".join(str(n) for n in stack.input_units), f"→ {', '.join(widths)}"]
+    lines = [_sum(stack.input_units), f"→ {', '.join(widths)}"]
     if len(lines[0]) > 18:
         lines[0] = f"{stack.input_units[0]} + … + {stack.input_units[-1]}"
     if stack.hidden_units:
@@ -190,8 +194,11 @@ def draw_dvae(model) -> Picture:
 
     picture.title(c, "c) decoder", "p(x | ζ)")
     latents = ", ".join(f"ζ_{i}" for i in range(len(model.latent_units)))
-    units = " + ".join(str(n) for n in model.latent_units)
-    picture.chain(picture.column(c, TOP, [(latents, "variables", units), _dense(model.decoder), pixels]))
+    picture.chain(
+        picture.column(
+            c, TOP, [(latents, "variables", _sum(model.latent_units)), _dense(model.decoder), pixels]
+        )
+    )
     return picture
 
 
@@ -355,10 +362,6 @@ def draw_pixelvaepp(model) -> Picture:
     return picture
 
 
-def _sum(units) -> str:
-    return " + ".join(str(n) for n in units)
-
-
 # --- pages ---
 
 _TABLE = re.compile(r"(?<=<!-- parameters -->\n\n).*?(?=\n\n<!-- end -->)", re.DOTALL)
@@ -374,24 +377,27 @@ def picture_path(page: str, name: str) -> pathlib.Path:
     return FOLDER / f"{page}-{name}.svg"
 
 
-def write() -> None:
-    """Writes all pictures and tables."""
+def _counted_and_drawn(page, configs, count, pictures, draw) -> dict[str, dict[str, int]]:
+    """The counts of all configs of a page, one model after the other; saves the pictures."""
     counts = {}
-    for name in DVAEPP:
-        model = build(DVAEPP, name)
-        counts[name] = dvaepp_counts(model)
-        if name in DVAEPP_PICTURES:
-            draw_dvaepp(model).save(picture_path("dvaepp", name))
+    for name in configs:
+        model = build(configs, name)
+        counts[name] = count(model)
+        if name in pictures:
+            draw(model).save(picture_path(page, name))
         del model
         gc.collect()
+    return counts
+
+
+def write() -> None:
+    """Writes all pictures and tables."""
+    counts = _counted_and_drawn("dvaepp", DVAEPP, dvaepp_counts, DVAEPP_PICTURES, draw_dvaepp)
     for name in DVAE_PICTURES:
         draw_dvae(build(DVAE, name)).save(picture_path("dvae", name))
-    pixels = {}
-    for name in PIXELVAEPP:
-        model = build(PIXELVAEPP, name)
-        pixels[name] = pixelvaepp_counts(model)
-        if name in PIXELVAEPP_PICTURES:
-            draw_pixelvaepp(model).save(picture_path("pixelvaepp", name))
+    pixels = _counted_and_drawn(
+        "pixelvaepp", PIXELVAEPP, pixelvaepp_counts, PIXELVAEPP_PICTURES, draw_pixelvaepp
+    )
     tables = {
         "dvae.md": dvae_table(),
         "dvaepp.md": table(counts, parts_are_rows=True),

@@ -412,11 +412,12 @@ def test_export_for_litert(tmp_path):
 
 
 def test_logs_of_a_training_without_validation_have_a_fresh_log_z():
-    """Images of two opposite patterns: log Z grows by nats."""
+    """Images of two opposite patterns: log Z grows by many nats."""
     rng = np.random.default_rng(0)
     pattern = (rng.uniform(size=(1, 4, 4, 1)) < 0.5).astype(np.float32)
     x = np.concatenate([np.repeat(pattern, 50, axis=0), np.repeat(1 - pattern, 50, axis=0)])
-    rng.shuffle(x)  # here: that of `fit` hangs on what ran before
+    # Shuffled here: by `fit` the order hangs on what ran before, and in some the machine learns little.
+    np.random.default_rng(7).shuffle(x)
     model = MODELS["DVAE"].kind(
         image_shape=(4, 4, 1), latent_units=(8,), network=(), num_chains=50, num_sweeps=3
     )
@@ -426,7 +427,7 @@ def test_logs_of_a_training_without_validation_have_a_fresh_log_z():
         on_epoch_end=lambda epoch, logs: starts.append(log_partition.exact(model.rbm).value)
     )
     history = model.fit(x, batch_size=20, epochs=15, shuffle=False, callbacks=[every], verbose=0).history
-    assert starts[-1] - starts[0] > 1  # twice what is allowed below
+    assert starts[-1] - starts[0] > 2
     assert min(history["kl"]) >= 0
     assert model.log_partition.value == pytest.approx(starts[-1], abs=1e-6)
     # At learning rate 0 the logs are those of these weights.

@@ -1,10 +1,12 @@
 """A training of ten steps on the digits, and how to look at what it leaves behind."""
 
 import csv
+import os
 import pathlib
 
 import h5py
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from trainers.configs import digits
@@ -49,6 +51,27 @@ def metrics(workdir):
     """The rows of metrics.csv without the column that holds times."""
     rows = csv.DictReader((pathlib.Path(workdir) / "metrics.csv").read_text().splitlines())
     return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing catches it."""
+
+
+def killed_at_step_2(monkeypatch, workdir, run):
+    """Runs a training with epochs of one step that ends while it writes the state of step 2."""
+    replace = os.replace
+
+    def killed(source, target):
+        if target.name == "step-00000002.weights.h5":
+            raise Killed
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(Killed):
+            run()
+    states = sorted(path.name for path in (workdir / "checkpoints").glob("step-*"))
+    assert states == ["step-00000001.weights.h5"]
 
 
 def assert_same_run(workdir, other, last_step=10):

@@ -13,7 +13,7 @@ from absl import logging as absl_logging
 from matplotlib import image
 
 import trainers
-from tests.trainers.experiments import assert_same_run, metrics
+from tests.trainers.experiments import assert_same_run, killed_at_step_2, metrics
 from tfdvae.models import PixelVAEPlusPlus
 from trainers import evaluate, pictures, program, sample, train
 
@@ -276,10 +276,6 @@ def test_rows_of_colour_images_are_sorted(tmp_path):
     assert picture[:, 49:].max() > 0.9
 
 
-class Killed(BaseException):
-    """Stands for a signal: nothing catches it."""
-
-
 # The embedded images have 28 x 28 pixels; features have 14 x 14.
 SMALLEST_DVAEPP = {
     "num_steps": 2,
@@ -311,19 +307,7 @@ def test_programs_with_dvaepp(run, tmp_path, monkeypatch):
     overrides = [f"--config.{name}={value}" for name, value in SMALLEST_DVAEPP.items()]
     config = ["--config=trainers/configs/dvaepp_digits.py", *overrides, "--verbose=0"]
     workdir, whole = tmp_path / "run", tmp_path / "whole"
-    replace = os.replace
-
-    def killed(source, target):
-        if target.name == "step-00000002.weights.h5":
-            raise Killed
-        replace(source, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", killed)
-        with pytest.raises(Killed):
-            run(train, *config, f"--workdir={workdir}")
-    states = sorted(path.name for path in (workdir / "checkpoints").glob("step-*"))
-    assert states == ["step-00000001.weights.h5"]
+    killed_at_step_2(monkeypatch, workdir, lambda: run(train, *config, f"--workdir={workdir}"))
     assert not (workdir / "report.json").exists()
     trained = {folder: run(train, *config, f"--workdir={folder}") for folder in (workdir, whole)}
     assert_same_run(workdir, whole, last_step=2)

@@ -11,7 +11,15 @@ import tensorflow as tf
 from matplotlib import image
 
 import tfdvae
-from tests.trainers.experiments import assert_same_run, metrics, summary_tags, tiny_config, weights
+from tests.trainers.experiments import (
+    Killed,
+    assert_same_run,
+    killed_at_step_2,
+    metrics,
+    summary_tags,
+    tiny_config,
+    weights,
+)
 from tfdvae.models import DVAE
 from trainers import evaluate, experiment, train
 from trainers.configs import pixelvaepp_digits
@@ -123,10 +131,6 @@ def test_finished_workdir_is_evaluated_again_without_a_step(finished, tmp_path, 
     assert "250 images, 3 importance samples" in capsys.readouterr().out
 
 
-class Killed(BaseException):
-    """Stands for a signal: nothing catches it."""
-
-
 @pytest.mark.slow
 def test_interrupted_training_ends_like_an_uninterrupted_one(finished, tmp_path, monkeypatch):
     workdir = tmp_path / "run"
@@ -178,19 +182,7 @@ def test_interrupted_training_of_pixelvaepp(tmp_path, monkeypatch):
     config.model.filters, config.model.num_sizes = 2, 1
     config.model.num_chains, config.model.num_sweeps = 5, 2
     workdir, whole = tmp_path / "run", tmp_path / "whole"
-    replace = os.replace
-
-    def killed(source, target):
-        if target.name == "step-00000002.weights.h5":
-            raise Killed
-        replace(source, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", killed)
-        with pytest.raises(Killed):
-            train.train(config, workdir, verbose=0)
-    states = sorted(path.name for path in (workdir / "checkpoints").glob("step-*"))
-    assert states == ["step-00000001.weights.h5"]
+    killed_at_step_2(monkeypatch, workdir, lambda: train.train(config, workdir, verbose=0))
     for folder in (workdir, whole):
         train.train(config, folder, verbose=0)
     assert_same_run(workdir, whole, last_step=2)
